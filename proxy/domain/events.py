@@ -1,0 +1,302 @@
+"""Everything that may be announced, one frozen record each. Metrics and logs listen; nothing waits for them.
+
+`upstream`, `model`, `endpoint` and `policy` are label-sized words. Ids are for logs and exemplars, never for labels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from proxy.domain.batch import BatchOutcome
+from proxy.domain.decision import Reason
+from proxy.domain.ids import BatchId, RequestId, TenantId, UpstreamName
+from proxy.domain.money import LedgerRow
+from proxy.domain.tier import Tier
+
+
+class EscalationReason(StrEnum):
+    """Why a deferred request moved to a faster tier."""
+
+    DEADLINE = "deadline"
+    """Waiting longer would put the deadline at risk."""
+    WORN = "worn"
+    """Batches failed it too often."""
+    BATCH_UNAVAILABLE = "batch_unavailable"
+    """The upstream no longer takes batches."""
+
+
+class CutReason(StrEnum):
+    """Why a queue was cut into a batch."""
+
+    LINES = "lines"
+    BYTES = "bytes"
+    TOKENS = "tokens"
+    AGE = "age"
+    SLACK = "slack"
+    DRAIN = "drain"
+
+
+class OutcomeLabel(StrEnum):
+    """How a client's call ended."""
+
+    OK = "ok"
+    ERROR = "error"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class LimitKind(StrEnum):
+    """Which of a provider's limits."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDecided:
+    """A client's call got its tier, or was refused before (then no event is announced)."""
+
+    request_id: RequestId
+    tenant: TenantId
+    upstream: UpstreamName
+    model: str
+    endpoint: str
+    tier: Tier
+    reason: Reason
+    policy: str
+    deadline_at: float | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRejected:
+    """A client's call was refused by Standby itself: a bad header, a body over the limit, a bad key."""
+
+    status: int
+    code: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """An urgent call was relayed to its end. `row` is None for calls that buy nothing (files, lists).
+
+    `overhead_seconds` is our own time before upstream was asked; `first_chunk_seconds` counts from then to the first
+    byte of the answer. `status` 499 means that the client left. `deadline_at` is None for calls without one.
+    """
+
+    request_id: RequestId
+    tenant: TenantId
+    upstream: UpstreamName
+    model: str
+    endpoint: str
+    policy: str
+    tier: Tier
+    status: int
+    deadline_at: float | None
+    started_at: float
+    finished_at: float
+    overhead_seconds: float
+    first_chunk_seconds: float | None
+    row: LedgerRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAccepted:
+    """A deferred request is durable."""
+
+    request_id: RequestId
+    tenant: TenantId
+    upstream: UpstreamName
+    model: str
+    endpoint: str
+    policy: str
+    deadline_at: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAttached:
+    """A client's call was attached to work that is there already. `by` is `retry` or `idempotency_key`."""
+
+    request_id: RequestId
+    by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished:
+    """A deferred request has its final state. `tier` is None for one that nothing was bought for."""
+
+    request_id: RequestId
+    tenant: TenantId
+    upstream: UpstreamName
+    model: str
+    endpoint: str
+    policy: str
+    tier: Tier | None
+    outcome: OutcomeLabel
+    status: int | None
+    accepted_at: float
+    deadline_at: float
+    at: float
+    batch_id: BatchId | None
+    row: LedgerRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class WasteBooked:
+    """A purchase that delivered nothing is in the ledger."""
+
+    row: LedgerRow
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEscalated:
+    """A deferred request is being bought at a faster tier. `blind` is whether its batch line is still live."""
+
+    request_id: RequestId
+    upstream: UpstreamName
+    model: str
+    reason: EscalationReason
+    blind: bool
+    slack_seconds: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCut:
+    """A queue was cut into a batch."""
+
+    batch_id: BatchId
+    upstream: UpstreamName
+    model: str
+    reason: CutReason
+    lines: int
+    body_bytes: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSubmitted:
+    """The provider has the job. `found` is whether it was matched in the provider's list after a lost reply."""
+
+    batch_id: BatchId
+    provider_id: str
+    upstream: UpstreamName
+    model: str
+    lines: int
+    found: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettled:
+    """The provider's job ended and its results are durable.
+
+    `turnaround_seconds` is from submission to the end. The counts are lines of this batch by what became of them.
+    """
+
+    batch_id: BatchId
+    upstream: UpstreamName
+    model: str
+    outcome: BatchOutcome
+    turnaround_seconds: float
+    answered: int
+    superseded: int
+    refused: int
+    missing: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFilesDeleted:
+    """Our files of a batch are gone from the provider's storage."""
+
+    batch_id: BatchId
+    files: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """Upstream answered 429 to a synchronous call."""
+
+    upstream: UpstreamName
+    model: str
+    limit: LimitKind
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowLimited:
+    """This request would have been over the limit at arrival, had everything been sent synchronously on arrival."""
+
+    upstream: UpstreamName
+    model: str
+    limit: LimitKind
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """A step of the engine or a background job failed and will be tried again at `retry_at`."""
+
+    step: str
+    upstream: UpstreamName | None
+    batch_id: BatchId | None
+    error: str
+    retry_at: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTierLost:
+    """An upstream answered 404 or 405 to batches; they are not offered again before `retry_at`."""
+
+    upstream: UpstreamName
+    retry_at: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReloaded:
+    """The policy in force was replaced. `rules` is how many rules it has."""
+
+    file: str
+    rules: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRefused:
+    """An edited file was refused; what was in force stays. `error` names file, line and correction."""
+
+    error: str
+    at: float
+
+
+AnyEvent = (
+    RequestDecided
+    | RequestRejected
+    | CallFinished
+    | RequestAccepted
+    | RequestAttached
+    | RequestFinished
+    | WasteBooked
+    | RequestEscalated
+    | BatchCut
+    | BatchSubmitted
+    | BatchSettled
+    | BatchFilesDeleted
+    | RateLimited
+    | ShadowLimited
+    | StepFailed
+    | BatchTierLost
+    | PolicyReloaded
+    | ReloadRefused
+)
+
+Announce = Callable[[AnyEvent], None]
+"""Tell whoever listens. Never raises, never blocks."""

@@ -1,0 +1,37 @@
+"""Names of things, as distinct types, and the source of the 128-bit time-ordered ids."""
+
+import secrets
+from collections.abc import Callable
+from typing import NewType
+
+RequestId = NewType("RequestId", str)
+AttemptId = NewType("AttemptId", str)
+BatchId = NewType("BatchId", str)
+TenantId = NewType("TenantId", str)
+UpstreamName = NewType("UpstreamName", str)
+CredentialId = NewType("CredentialId", str)
+
+RANDOM_BITS = 80
+"""The rest of the 128 bits: 48 bits hold the milliseconds since 1970."""
+
+
+class IdSource:
+    """Makes ids that sort by their time of making: a prefix, 12 hex digits of milliseconds, 20 of randomness.
+
+    `random_bits` is injected so that a simulation is reproducible from its seed.
+    """
+
+    def __init__(self, random_bits: Callable[[int], int] = secrets.randbits) -> None:
+        self._random_bits = random_bits
+
+    def request(self, now: float) -> RequestId:
+        return RequestId(self._make("req", now))
+
+    def attempt(self, now: float) -> AttemptId:
+        return AttemptId(self._make("att", now))
+
+    def batch(self, now: float) -> BatchId:
+        return BatchId(self._make("bat", now))
+
+    def _make(self, prefix: str, now: float) -> str:
+        return f"{prefix}-{int(now * 1000):012x}{self._random_bits(RANDOM_BITS):020x}"

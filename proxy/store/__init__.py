@@ -1,0 +1,1 @@
+"""Durable rows: the store contract and its engines."""

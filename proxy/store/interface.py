@@ -1,0 +1,161 @@
+"""The store contract: what is durable, and what each method promises.
+
+- A method that changes something returns only when the change would survive a power cut, or raises `StoreFault` and
+  has changed nothing.
+- Every instant is passed in; a store never reads a clock. Every id is made above it.
+- A change is atomic. Each move of one `apply` call is a transaction of its own kind: applied whole or a `Conflict`,
+  independently of the others, in the order given.
+- Reads see every change that was returned before they were asked.
+- A tenant argument is a wall: rows of another tenant do not exist for that call.
+
+`tests/store/test_contract.py` is the same text as a test suite.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from proxy.domain.answer import Answer
+from proxy.domain.attempt import Attempt, Line
+from proxy.domain.batch import Batch
+from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId, UpstreamName
+from proxy.domain.money import LedgerRow, Purchase
+from proxy.domain.moves import Move, MoveResult
+from proxy.domain.request import Pending, Queue, QueueDepth, Request, RequestState, RequestView, Waiting
+from proxy.domain.tier import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The request is on disk and open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The tenant has used this idempotency key before; `view` is that request, which may have another fingerprint."""
+
+    view: RequestView
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What buys for a queue. `sealed` is encrypted by the caller; the store never sees a key in the clear."""
+
+    id: CredentialId
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerTotal:
+    """Ledger rows summed by what distinguishes them. Sums are over rows whose amount is known.
+
+    `unknown_paid` and `unknown_list` count the rows that are not in `paid_usd` and `list_usd`.
+    """
+
+    tenant: TenantId
+    upstream: UpstreamName
+    model: str
+    tier: Tier
+    kind: Purchase
+    rows: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    paid_usd: Decimal
+    list_usd: Decimal
+    unknown_paid: int
+    unknown_list: int
+
+
+class Store(Protocol):
+    """Durable requests, attempts, batches and the ledger."""
+
+    async def start(self) -> None:
+        """Open for use. Raises `StoreFault` when the store cannot be used, or is in use by another process."""
+
+    async def close(self) -> None:
+        """Finish what was asked, then close. Idempotent."""
+
+    async def deployment(self) -> str:
+        """A short random word made when the store was created: marks our files at a provider as ours."""
+
+    async def accept(self, request: Request) -> Accepted | Existing:
+        """Make a request durable. With an idempotency key that the tenant has used, nothing is written."""
+
+    async def get(self, request_id: RequestId, tenant: TenantId | None = None) -> RequestView | None:
+        """One request. None when it is unknown, swept, or of another tenant."""
+
+    async def find(self, tenant: TenantId, endpoint: str, fingerprint: bytes) -> list[RequestView]:
+        """The tenant's requests with this body to this endpoint that are open, or finished and not delivered.
+
+        Oldest first: what a retried call may be attached to.
+        """
+
+    async def list_requests(
+        self, tenant: TenantId | None, *, after: RequestId | None, limit: int, state: RequestState | None = None
+    ) -> list[RequestView]:
+        """Newest first, starting behind `after`. `tenant` None lists every tenant's (for an operator)."""
+
+    async def body(self, request_id: RequestId) -> bytes | None:
+        """The body that is bought for, None when the request is unknown."""
+
+    async def result(self, request_id: RequestId) -> Answer | None:
+        """The final answer, None while there is none."""
+
+    async def delivered(self, request_ids: Sequence[RequestId], at: float) -> None:
+        """Note that clients have taken these answers. Unknown ids are ignored; the first instant stays."""
+
+    async def apply(self, moves: Sequence[Move]) -> list[MoveResult]:
+        """Make moves, each with its ledger row and its coupled moves in one transaction; one result per move."""
+
+    async def queues(self, now: float, tries_max: int) -> list[QueueDepth]:
+        """Every queue with requests ready for a batch at `now`: queued, `ready_at <= now`, `tries < tries_max`."""
+
+    async def pending(self, queue: Queue, now: float, tries_max: int, limit: int) -> list[Pending]:
+        """A queue's requests that are ready for a batch at `now`, earliest deadline first, then oldest."""
+
+    async def waiting(self, upstream: UpstreamName, *, deadline_before: float, limit: int) -> list[Waiting]:
+        """Open requests of an upstream with `deadline_at < deadline_before`, earliest deadline first."""
+
+    async def worn(self, upstream: UpstreamName, tries_min: int, limit: int) -> list[Waiting]:
+        """Queued open requests that batches have failed `tries_min` times or more: only a call will do."""
+
+    async def open_batches(self) -> list[Batch]:
+        """Every batch that is neither CLEANED nor ABANDONED, oldest first."""
+
+    async def batch(self, batch_id: BatchId) -> Batch | None:
+        """One batch in any state."""
+
+    async def lines(
+        self, batch_id: BatchId, *, after: AttemptId | None, limit: int, bodies: bool = True
+    ) -> list[Line]:
+        """A page of the batch's live lines in attempt order, starting behind `after`.
+
+        Without `bodies` every `Line.body` is empty: what collecting 50,000 results needs, and no more.
+        """
+
+    async def live_calls(self) -> list[tuple[Attempt, Waiting]]:
+        """Every live call with its request: after a restart, the calls that a dead process left behind."""
+
+    async def book(self, rows: Sequence[LedgerRow]) -> None:
+        """Add ledger rows of urgent calls. A row whose id is there already is skipped."""
+
+    async def ledger(self, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
+        """Totals of rows with `since <= booked_at < until`."""
+
+    async def ledger_rows(self, request_id: RequestId) -> list[LedgerRow]:
+        """Every purchase made for one request, oldest first."""
+
+    async def save_credential(self, credential: Credential) -> None:
+        """Keep a sealed credential; saving the same id again replaces it."""
+
+    async def credential(self, credential_id: CredentialId) -> Credential | None:
+        """A sealed credential, None when unknown."""
+
+    async def counts(self) -> dict[tuple[UpstreamName, str, str], int]:
+        """Open requests by (upstream, model, stage), and batches by (upstream, model, `batch:` + state)."""
+
+    async def sweep(self, *, finished_before: float, limit: int) -> int:
+        """Delete final requests (with bodies, answers and dead attempts) finished before the instant, and CLEANED or
+        ABANDONED batches without attempts left. Ledger rows stay. Returns how many requests went; at most `limit`."""
