@@ -2,9 +2,9 @@
 
 The house. Imports only ever point down; rooms on one floor do not know each other.
 
-    6  cli                                    say what to run
+    6  cli, demo                              say what to run; a show of both rims
     5  runtime, config                        build everything, wire events, start and stop in order
-    4  server, simulation, emulator, demo     the rims: real clients | virtual time | a fake provider | a show of both
+    4  server, simulation, emulator           the rims: real clients | virtual time | a fake provider
     3  batching, delivery                     buying answers later | handing answers back
     2  store, upstream, telemetry             durable rows | providers | metrics and logs
     1  routing, wire                          what to do | what bytes mean: pure

@@ -109,10 +109,15 @@ class Store(Protocol):
     async def apply(self, moves: Sequence[Move]) -> list[MoveResult]:
         """Make moves, each with its ledger row and its coupled moves in one transaction; one result per move."""
 
-    async def queues(self, now: float, tries_max: int) -> list[QueueDepth]:
-        """Every queue with requests ready for a batch at `now`: queued, `ready_at <= now`, `tries < tries_max`."""
+    async def queues(self, now: float, *, tries_max: int, deadline_after: float) -> list[QueueDepth]:
+        """Every queue with requests ready for a batch at `now`, summed over those.
 
-    async def pending(self, queue: Queue, now: float, tries_max: int, limit: int) -> list[Pending]:
+        Ready: queued, `ready_at <= now`, `tries < tries_max`, `deadline_at >= deadline_after`.
+        """
+
+    async def pending(
+        self, queue: Queue, now: float, *, tries_max: int, deadline_after: float, limit: int
+    ) -> list[Pending]:
         """A queue's requests that are ready for a batch at `now`, earliest deadline first, then oldest."""
 
     async def waiting(self, upstream: UpstreamName, *, deadline_before: float, limit: int) -> list[Waiting]:
@@ -127,9 +132,7 @@ class Store(Protocol):
     async def batch(self, batch_id: BatchId) -> Batch | None:
         """One batch in any state."""
 
-    async def lines(
-        self, batch_id: BatchId, *, after: AttemptId | None, limit: int, bodies: bool = True
-    ) -> list[Line]:
+    async def lines(self, batch_id: BatchId, *, after: AttemptId | None, limit: int, bodies: bool = True) -> list[Line]:
         """A page of the batch's live lines in attempt order, starting behind `after`.
 
         Without `bodies` every `Line.body` is empty: what collecting 50,000 results needs, and no more.

@@ -1,0 +1,1 @@
+"""A strict, publishable fake provider. It shares no code with the rooms that it tests."""

@@ -1,0 +1,98 @@
+"""When a queue is cut into a batch, and which of its requests go into it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proxy.domain.events import CutReason
+from proxy.domain.request import Pending, QueueDepth
+
+LINE_OVERHEAD_BYTES = 256
+"""What a line adds to its body, rounded up: `custom_id`, method, path, braces and the newline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """When and how large. The defaults are OpenAI's limits (bytes with some room) and one cut per minute and queue.
+
+    - `lines_max`, `bytes_max`: of one batch's file.
+    - `tokens_max`: estimated prompt tokens of one batch; None: no limit. Providers limit what is enqueued in all their
+      batches together; a quarter of that is a good value here.
+    - `age_seconds`: the longest that a request waits for company.
+    - `creations_per_hour`: batches created per upstream.
+    - `deadline_spread`: requests share a batch while their times left differ by at most this factor.
+    - `deadline_near_seconds`: requests with less time left than this share a batch whatever the factor.
+    """
+
+    lines_max: int = 50_000
+    bytes_max: int = 190_000_000
+    tokens_max: int | None = None
+    age_seconds: float = 60.0
+    creations_per_hour: int = 2000
+    deadline_spread: float = 2.0
+    deadline_near_seconds: float = 900.0
+
+    def __post_init__(self) -> None:
+        for name in ("lines_max", "bytes_max", "creations_per_hour"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is no limit to work under; give at least 1")
+        if self.tokens_max is not None and self.tokens_max < 1:
+            raise ValueError(f"tokens_max: {self.tokens_max} is no limit; give at least 1, or leave it out")
+        for name in ("age_seconds", "deadline_near_seconds"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: {getattr(self, name)} is no duration; give 0 s or more")
+        if not 1 <= self.deadline_spread < math.inf:
+            raise ValueError(f"deadline_spread: {self.deadline_spread} is no factor; give 1 or more, such as 2")
+
+
+def reason_to_cut(depth: QueueDepth, *, now: float, settings: Settings, needs_seconds: float) -> CutReason | None:
+    """Why the queue should be cut now, None when it can grow on.
+
+    `needs_seconds` is the time that a batch needs. SLACK: the tightest request still has that time, and would not have
+    it if it waited for company; one that has it no more is escalation's, and is no reason to hurry the others.
+    """
+    if depth.requests == 0:
+        return None
+    if depth.requests >= settings.lines_max:
+        return CutReason.LINES
+    if depth.body_bytes + depth.requests * LINE_OVERHEAD_BYTES >= settings.bytes_max:
+        return CutReason.BYTES
+    if settings.tokens_max is not None and depth.estimated_tokens >= settings.tokens_max:
+        return CutReason.TOKENS
+    if now >= depth.oldest_at + settings.age_seconds:
+        return CutReason.AGE
+    last_start_at = depth.earliest_deadline_at - needs_seconds
+    return CutReason.SLACK if last_start_at - settings.age_seconds <= now <= last_start_at else None
+
+
+def next_cut_at(depth: QueueDepth, *, now: float, settings: Settings, needs_seconds: float) -> float:
+    """When the queue is due if nothing joins it: `now` if it is due already, infinity if it is empty."""
+    if depth.requests == 0:
+        return math.inf
+    if reason_to_cut(depth, now=now, settings=settings, needs_seconds=needs_seconds) is not None:
+        return now
+    by_age = depth.oldest_at + settings.age_seconds
+    by_slack = depth.earliest_deadline_at - needs_seconds - settings.age_seconds
+    return min(by_age, by_slack) if by_slack > now else by_age
+
+
+def choose(pending: Sequence[Pending], *, now: float, settings: Settings) -> list[Pending]:
+    """The lines of one batch: the tightest request and those like it, tightest first, within the limits.
+
+    At least one, however large it is; none only when nothing is pending. What is left over is for the next batch.
+    """
+    ordered = sorted(pending, key=lambda item: (item.deadline_at, item.accepted_at, item.id))
+    if not ordered:
+        return []
+    time_left = ordered[0].deadline_at - now
+    together_until = now + max(time_left * settings.deadline_spread, settings.deadline_near_seconds)
+    chosen: list[Pending] = []
+    size = tokens = 0
+    for item in ordered[: settings.lines_max]:
+        size += item.body_bytes + LINE_OVERHEAD_BYTES
+        tokens += item.estimated_tokens
+        too_much = size > settings.bytes_max or (settings.tokens_max is not None and tokens > settings.tokens_max)
+        if chosen and (too_much or item.deadline_at > together_until):
+            break
+        chosen.append(item)
+    return chosen

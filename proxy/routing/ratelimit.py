@@ -1,0 +1,186 @@
+"""What may still be sent synchronously: token buckets for requests and tokens per minute, of one model at one upstream.
+
+Urgent calls are never held back: they only leave less for the others. Deferred calls ask `ready_at` first, and leave a
+share of each bucket to the urgent ones. Limits come from the configuration and from what the provider says on every
+answer; where both are known, the lower one holds. A provider's limit is taken to be per minute.
+"""
+
+import math
+from dataclasses import dataclass
+
+from proxy.domain.events import LimitKind
+from proxy.domain.limits import RateReading
+
+MINUTE_SECONDS = 60.0
+_SIZE_WEIGHT = 0.05
+"""How much one call moves the mean size: the last twenty count most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Ceilings and manners.
+
+    - `requests_per_minute`, `tokens_per_minute`: never more than this; None: what the provider says.
+    - `default_requests_per_minute`, `default_tokens_per_minute`: the pace of deferred calls while neither a ceiling
+      nor the provider's limit is known; None: no pacing.
+    - `headroom`: the share of each limit that deferred calls leave to urgent ones.
+    - `refused_seconds`: the pause after a 429 that names no time.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    default_requests_per_minute: float | None = None
+    default_tokens_per_minute: float | None = None
+    headroom: float = 0.1
+    refused_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        limits = ("requests_per_minute", "tokens_per_minute")
+        for name in (*limits, *(f"default_{limit}" for limit in limits)):
+            limit: float | None = getattr(self, name)
+            if limit is not None and not 0 < limit < math.inf:
+                raise ValueError(f"{name}: {limit} is no limit; give more than 0, or leave it out")
+        if not 0 <= self.headroom < 1:
+            raise ValueError(f"headroom: {self.headroom} is not a share; give 0 or more, under 1, such as 0.1")
+        if not 0 <= self.refused_seconds < math.inf:
+            raise ValueError(f"refused_seconds: {self.refused_seconds} is no duration; give 0 s or more")
+
+
+class Bucket:
+    """A minute's worth of something, refilled evenly. Its level may be negative: taken without asking."""
+
+    def __init__(self, per_minute: float, now: float) -> None:
+        self.per_minute = per_minute
+        self._level = per_minute
+        self._at = now
+
+    def __repr__(self) -> str:
+        return f"Bucket({self._level:.1f} of {self.per_minute:.1f}, at={self._at:.3f})"
+
+    def level(self, now: float) -> float:
+        """What is left at `now`. A `now` before the last one counts as the last one."""
+        elapsed_seconds = max(0.0, now - self._at)
+        self._level = min(self.per_minute, self._level + elapsed_seconds * self.per_minute / MINUTE_SECONDS)
+        self._at = max(self._at, now)
+        return self._level
+
+    def take(self, amount: float, now: float) -> None:
+        self._level = self.level(now) - amount
+
+    def hold_at_most(self, level: float, now: float) -> None:
+        """The provider says that no more than this is left."""
+        self._level = min(self.level(now), level)
+
+    def resize(self, per_minute: float, now: float) -> None:
+        """The limit is another now. A larger one adds the difference; a smaller one only lowers the brim."""
+        self._level = min(self.level(now) + max(0.0, per_minute - self.per_minute), per_minute)
+        self.per_minute = per_minute
+
+    def ready_at(self, level: float, now: float) -> float:
+        """When the bucket will hold this much; a level above the brim means full."""
+        lacking = min(level, self.per_minute) - self.level(now)
+        return now if lacking <= 0 else now + lacking * MINUTE_SECONDS / self.per_minute
+
+
+class RateLimits:
+    """The limits of one model group at one upstream, and what is left of them."""
+
+    def __init__(self, settings: Settings, now: float) -> None:
+        self._settings = settings
+        self._ceilings = {
+            LimitKind.REQUESTS: settings.requests_per_minute,
+            LimitKind.TOKENS: settings.tokens_per_minute,
+        }
+        self._defaults = {
+            LimitKind.REQUESTS: settings.default_requests_per_minute,
+            LimitKind.TOKENS: settings.default_tokens_per_minute,
+        }
+        self._learned: dict[LimitKind, float] = {}
+        self._buckets: dict[LimitKind, Bucket] = {}
+        self._blocked_until = now
+        self._mean_tokens: float | None = None
+        for kind in LimitKind:
+            self._fit(kind, now)
+
+    def __repr__(self) -> str:
+        return f"RateLimits({', '.join(f'{kind.value}={bucket!r}' for kind, bucket in self._buckets.items())})"
+
+    def provider_limit(self, kind: LimitKind) -> float | None:
+        """What the provider allows per minute: what it said, else the configured ceiling; None: neither is known."""
+        return self._learned.get(kind, self._ceilings[kind])
+
+    def observe(self, reading: RateReading, now: float) -> None:
+        """Learn from an answer's headers. What it says is left can only lower ours: it is older than our last calls."""
+        self._learn(LimitKind.REQUESTS, reading.limit_requests, reading.remaining_requests, now)
+        self._learn(LimitKind.TOKENS, reading.limit_tokens, reading.remaining_tokens, now)
+
+    def refused(self, reading: RateReading, now: float) -> LimitKind:
+        """The provider answered 429: hold deferred calls back for as long as it says. Returns the limit that was hit.
+
+        Without a word about tokens it counts as the limit on requests.
+        """
+        self.observe(reading, now)
+        pause_seconds = reading.retry_after_seconds
+        if pause_seconds is None:
+            pause_seconds = self._settings.refused_seconds
+        self._blocked_until = max(self._blocked_until, now + pause_seconds)
+        requests_left = reading.remaining_requests is None or reading.remaining_requests > 0
+        kind = LimitKind.TOKENS if requests_left and reading.remaining_tokens is not None else LimitKind.REQUESTS
+        if kind in self._buckets:
+            self._buckets[kind].hold_at_most(0.0, now)
+        return kind
+
+    def spend(self, tokens: int, now: float) -> None:
+        """A call is being made. Never refuses: an urgent call does not ask, a deferred one has asked `ready_at`."""
+        if LimitKind.REQUESTS in self._buckets:
+            self._buckets[LimitKind.REQUESTS].take(1, now)
+        if LimitKind.TOKENS in self._buckets:
+            self._buckets[LimitKind.TOKENS].take(tokens, now)
+        mean = tokens if self._mean_tokens is None else self._mean_tokens
+        self._mean_tokens = mean + (tokens - mean) * _SIZE_WEIGHT
+
+    def ready_at(self, tokens: int, now: float) -> float:
+        """When a deferred call of this size may go out; `now` if it may at once. One that is larger than what it may
+        ever have left goes out when the bucket is full."""
+        amounts = {LimitKind.REQUESTS: 1, LimitKind.TOKENS: tokens}
+        times = [
+            bucket.ready_at(amounts[kind] + self._settings.headroom * bucket.per_minute, now)
+            for kind, bucket in self._buckets.items()
+        ]
+        return max(now, self._blocked_until, *times)
+
+    def available_rate_per_second(self, *, tokens_per_call: float | None = None) -> float:
+        """How many deferred calls per second the limits allow in the long run; infinity when no limit is known.
+
+        `tokens_per_call` is their size; None: the mean of the calls so far.
+        """
+        size = self._mean_tokens if tokens_per_call is None else tokens_per_call
+        rates = []
+        if LimitKind.REQUESTS in self._buckets:
+            rates.append(self._buckets[LimitKind.REQUESTS].per_minute)
+        if LimitKind.TOKENS in self._buckets and size:
+            rates.append(self._buckets[LimitKind.TOKENS].per_minute / size)
+        return min(rates, default=math.inf) / MINUTE_SECONDS * (1 - self._settings.headroom)
+
+    def used_ratio(self, now: float) -> float:
+        """The used share of the scarcer limit: 0 unused or unknown, 1 all used, more than 1 overdrawn."""
+        used = (1 - bucket.level(now) / bucket.per_minute for bucket in self._buckets.values())
+        return max(used, default=0.0)
+
+    def _learn(self, kind: LimitKind, limit: int | None, remaining: int | None, now: float) -> None:
+        if limit is not None and limit > 0:
+            self._learned[kind] = limit
+            self._fit(kind, now)
+        if remaining is not None and remaining >= 0 and kind in self._learned:
+            self._buckets[kind].hold_at_most(remaining, now)
+
+    def _fit(self, kind: LimitKind, now: float) -> None:
+        """Give the bucket the limit that holds now."""
+        known = [limit for limit in (self._ceilings[kind], self._learned.get(kind)) if limit is not None]
+        per_minute = min(known) if known else self._defaults[kind]
+        if per_minute is None:
+            return
+        if kind in self._buckets:
+            self._buckets[kind].resize(per_minute, now)
+        else:
+            self._buckets[kind] = Bucket(per_minute, now)

@@ -1,0 +1,70 @@
+"""The arithmetic of a ledger row: what a purchase cost, and what the same tokens cost synchronously."""
+
+from decimal import Decimal
+
+from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId, UpstreamName
+from proxy.domain.money import LedgerRow, Purchase, Usage
+from proxy.domain.tier import Tier
+from proxy.routing.pricing import PriceBook
+
+_FIRST_ERROR_STATUS = 400
+
+
+def ledger_row(
+    book: PriceBook,
+    *,
+    id: str,  # noqa: A002  the row's own field name, as every caller writes it
+    request_id: RequestId,
+    attempt_id: AttemptId | None,
+    batch_id: BatchId | None,
+    tenant: TenantId,
+    upstream: UpstreamName,
+    endpoint: str,
+    model: str,
+    policy: str,
+    tier: Tier,
+    kind: Purchase,
+    status: int,
+    booked_at: float,
+    usage: Usage | None,
+    priced_model: str | None = None,
+    paid_unknown: bool = False,
+) -> LedgerRow:
+    """The row of one purchase, priced by `book`.
+
+    `model` is the one that was asked for; `priced_model` the one that the answer names, such as a dated snapshot, and
+    the one that counts if the book knows it. `tier` is the tier that served. An error without usage costs nothing:
+    providers do not bill failed calls. `paid_unknown` says that it may have been billed all the same (the connection
+    broke, the client left in mid-stream): then what was paid is unknown. Prompt-cache hits that a synchronous call
+    would have had are not known and not subtracted from the list price.
+    """
+    name = priced_model if priced_model is not None and book.knows(priced_model) else model
+    free = usage is None and status >= _FIRST_ERROR_STATUS and not paid_unknown
+    paid_usd = None if paid_unknown else _dollars(book, name, tier, usage, free=free)
+    delivered = kind is Purchase.PRIMARY
+    list_usd = _dollars(book, name, Tier.STANDARD, usage, free=free) if delivered else Decimal(0)
+    return LedgerRow(
+        id=id,
+        request_id=request_id,
+        attempt_id=attempt_id,
+        batch_id=batch_id,
+        tenant=tenant,
+        upstream=upstream,
+        endpoint=endpoint,
+        model=model,
+        policy=policy,
+        tier=tier,
+        kind=kind,
+        status=status,
+        booked_at=booked_at,
+        usage=usage,
+        paid_usd=paid_usd,
+        list_usd=list_usd,
+    )
+
+
+def _dollars(book: PriceBook, model: str, tier: Tier, usage: Usage | None, *, free: bool) -> Decimal | None:
+    """What these tokens cost; unknown when nobody counted them, unless it is known that nothing was billed."""
+    if usage is None:
+        return Decimal(0) if free else None
+    return book.cost(model, tier, usage)

@@ -1,0 +1,55 @@
+"""The shadow bucket: what the provider would have refused if every request had been sent synchronously on arrival.
+
+It has the provider's limits and is fed with every accepted request, whatever tier it goes to. What it refuses consumes
+nothing and is not repeated, so the count errs on the low side. It says "over the limit at arrival", not "errors
+prevented": a client that backs off by itself would have spread its requests.
+"""
+
+from proxy.domain.events import LimitKind
+from proxy.routing.ratelimit import MINUTE_SECONDS, Bucket, RateLimits
+
+
+class Shadow:
+    """The shadow of one model group's limits; `limits` is where the provider's words about them arrive."""
+
+    def __init__(self, limits: RateLimits, now: float) -> None:
+        self._limits = limits
+        self._buckets: dict[LimitKind, Bucket] = {}
+        self._wait_seconds = 0.0
+        self._at = now
+
+    def arrive(self, tokens: int, now: float) -> LimitKind | None:
+        """A request arrived. Returns the limit that it would have hit, None if it would have been served.
+
+        Without a known limit nothing is ever over it. A request that is larger than a minute's tokens needs them all.
+        """
+        amounts = {LimitKind.REQUESTS: 1, LimitKind.TOKENS: tokens}
+        self._follow_limits(now)
+        self._queue(amounts, now)
+        for kind, bucket in self._buckets.items():
+            if bucket.level(now) < min(amounts[kind], bucket.per_minute):
+                return kind
+        for kind, bucket in self._buckets.items():
+            bucket.take(amounts[kind], now)
+        return None
+
+    def virtual_wait_seconds(self, now: float) -> float:
+        """How long a request arriving now would wait if all had been sent synchronously and queued for their turn."""
+        return max(0.0, self._wait_seconds - max(0.0, now - self._at))
+
+    def _queue(self, amounts: dict[LimitKind, int], now: float) -> None:
+        """Lindley's recursion: the wait shrinks with time and grows by what each arrival takes at the limit's pace."""
+        service = (amounts[kind] * MINUTE_SECONDS / bucket.per_minute for kind, bucket in self._buckets.items())
+        self._wait_seconds = self.virtual_wait_seconds(now) + max(service, default=0.0)
+        self._at = max(self._at, now)
+
+    def _follow_limits(self, now: float) -> None:
+        for kind in LimitKind:
+            limit = self._limits.provider_limit(kind)
+            bucket = self._buckets.get(kind)
+            if limit is None:
+                continue
+            if bucket is None:
+                self._buckets[kind] = Bucket(limit, now)
+            elif bucket.per_minute != limit:
+                bucket.resize(limit, now)

@@ -1,0 +1,48 @@
+"""What a policy grants one request: the words that policies and the planner share. No matching, no deciding."""
+
+from dataclasses import dataclass
+
+from proxy.domain.decision import Delivery
+from proxy.domain.tier import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The policy outcome in force for one request.
+
+    `policy` names the rule, for headers and metrics. The defaults are the built-in terms: a deadline is honored, and a
+    request without one is never deferred.
+
+    - `tiers`: what Standby may choose by itself. Without BATCH nothing is deferred. STANDARD is always possible: it is
+      what a request falls back to. A tier that the client names in the body is the client's own, and not limited here.
+    - `urgent`: the policy insists: nothing is deferred, whatever the client says about time.
+    - `default_deadline_seconds`: the time that a request without a deadline gets; None: such a request is urgent.
+      Also what "deferrable" means (None: the planner's built-in day).
+    - `deadline_min_seconds`: a request with less time left than this is bought at once. None: no floor.
+    - `deadline_max_seconds`: later deadlines are brought forward to this. None: no cap.
+    - `delivery`: HOLD refuses 202 even to clients that ask for it. None and ASYNC both leave it to the client: a 202
+      that nobody asked for would break every stock SDK.
+    - `hint_may_defer`: whether a hint alone (RFC 9218 `Priority`, `grpc-timeout`, `X-Server-Timeout`) may defer.
+    """
+
+    policy: str = "default"
+    tiers: frozenset[Tier] = frozenset({Tier.BATCH, Tier.FLEX, Tier.STANDARD})
+    urgent: bool = False
+    default_deadline_seconds: float | None = None
+    deadline_min_seconds: float | None = None
+    deadline_max_seconds: float | None = None
+    delivery: Delivery | None = None
+    hint_may_defer: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("default_deadline_seconds", "deadline_min_seconds", "deadline_max_seconds"):
+            seconds: float | None = getattr(self, name)
+            if seconds is not None and not 0 < seconds < float("inf"):
+                raise ValueError(f"{name}: {seconds} is not a time to wait; give more than 0 seconds, or leave it out")
+        if self.deadline_min_seconds is None or self.deadline_max_seconds is None:
+            return
+        if self.deadline_min_seconds > self.deadline_max_seconds:
+            raise ValueError(
+                f"deadline_min_seconds: {self.deadline_min_seconds} is over deadline_max_seconds "
+                f"{self.deadline_max_seconds}, so nothing could wait; give a smaller one"
+            )

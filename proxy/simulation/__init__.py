@@ -1,0 +1,1 @@
+"""Virtual time: the real engine and server on a clock that jumps from timer to timer."""

@@ -1,0 +1,234 @@
+"""The embedded store: one SQLite file in WAL mode, one writer thread with group commit, one reader thread.
+
+Every change is durable when its call returns (`synchronous=FULL`). One process at a time uses a file: a lock beside it,
+which the kernel releases whatever happens to the process, keeps a second one out.
+"""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from proxy.domain.answer import Answer
+from proxy.domain.attempt import Attempt, Line
+from proxy.domain.batch import Batch
+from proxy.domain.clock import Clock
+from proxy.domain.errors import StoreFault
+from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId, UpstreamName
+from proxy.domain.money import LedgerRow
+from proxy.domain.moves import Move, MoveResult
+from proxy.domain.request import Pending, Queue, QueueDepth, Request, RequestState, RequestView, Waiting
+from proxy.store import codec, sqlite_moves, sqlite_reads
+from proxy.store.interface import Accepted, Credential, Existing, LedgerTotal
+from proxy.store.sqlite_writer import Worker
+
+SCHEMA_VERSION = 1
+BUSY_MILLISECONDS = 5_000
+_INSERT_REQUEST = f"INSERT INTO requests ({codec.REQUEST}) VALUES ({codec.marks(codec.REQUEST)})"
+
+
+class SqliteStore:
+    """`proxy.store.interface.Store` in one file. `start` before use."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock: int | None = None
+        self._writer: Worker | None = None
+        self._reader: Worker | None = None
+
+    def __repr__(self) -> str:
+        return f"<SqliteStore {self._path} {'open' if self._writer else 'closed'}>"
+
+    async def start(self) -> None:
+        with self._clock.hold():
+            writing, reading = await asyncio.to_thread(self._open)
+        self._writer = Worker(writing, self._clock, "store writer", grouped=True)
+        self._reader = Worker(reading, self._clock, "store reader", grouped=False)
+
+    async def close(self) -> None:
+        if self._writer is not None and self._reader is not None:
+            await self._reader.close()
+            await self._writer.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def deployment(self) -> str:
+        return await self._reads.do(sqlite_reads.deployment)
+
+    async def accept(self, request: Request) -> Accepted | Existing:
+        row = codec.request_row(request)
+        key, tenant = request.idempotency_key, request.tenant
+
+        def work(db: sqlite3.Connection) -> Accepted | Existing:
+            existing = None if key is None else sqlite_reads.by_key(db, tenant, key)
+            if existing is not None:
+                return Existing(existing)
+            db.execute(_INSERT_REQUEST, row)
+            return Accepted()
+
+        return await self._writes.do(work)
+
+    async def get(self, request_id: RequestId, tenant: TenantId | None = None) -> RequestView | None:
+        return await self._reads.do(lambda db: sqlite_reads.get(db, request_id, tenant))
+
+    async def find(self, tenant: TenantId, endpoint: str, fingerprint: bytes) -> list[RequestView]:
+        return await self._reads.do(lambda db: sqlite_reads.find(db, tenant, endpoint, fingerprint))
+
+    async def list_requests(
+        self, tenant: TenantId | None, *, after: RequestId | None, limit: int, state: RequestState | None = None
+    ) -> list[RequestView]:
+        return await self._reads.do(lambda db: sqlite_reads.list_requests(db, tenant, after, limit, state))
+
+    async def body(self, request_id: RequestId) -> bytes | None:
+        return await self._reads.do(lambda db: sqlite_reads.body(db, request_id))
+
+    async def result(self, request_id: RequestId) -> Answer | None:
+        return await self._reads.do(lambda db: sqlite_reads.result(db, request_id))
+
+    async def delivered(self, request_ids: Sequence[RequestId], at: float) -> None:
+        rows = [(at, request_id) for request_id in request_ids]
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany("UPDATE requests SET delivered_at = ? WHERE id = ? AND delivered_at IS NULL", rows)
+
+        await self._writes.do(work)
+
+    async def apply(self, moves: Sequence[Move]) -> list[MoveResult]:
+        waiting = [self._writes.do(partial(sqlite_moves.make, move=move)) for move in moves]
+        return list(await asyncio.gather(*waiting))
+
+    async def queues(self, now: float, *, tries_max: int, deadline_after: float) -> list[QueueDepth]:
+        return await self._reads.do(lambda db: sqlite_reads.queues(db, now, tries_max, deadline_after))
+
+    async def pending(
+        self, queue: Queue, now: float, *, tries_max: int, deadline_after: float, limit: int
+    ) -> list[Pending]:
+        return await self._reads.do(lambda db: sqlite_reads.pending(db, queue, now, tries_max, deadline_after, limit))
+
+    async def waiting(self, upstream: UpstreamName, *, deadline_before: float, limit: int) -> list[Waiting]:
+        return await self._reads.do(lambda db: sqlite_reads.waiting(db, upstream, deadline_before, limit))
+
+    async def worn(self, upstream: UpstreamName, tries_min: int, limit: int) -> list[Waiting]:
+        return await self._reads.do(lambda db: sqlite_reads.worn(db, upstream, tries_min, limit))
+
+    async def open_batches(self) -> list[Batch]:
+        return await self._reads.do(sqlite_reads.open_batches)
+
+    async def batch(self, batch_id: BatchId) -> Batch | None:
+        return await self._reads.do(lambda db: sqlite_reads.batch(db, batch_id))
+
+    async def lines(self, batch_id: BatchId, *, after: AttemptId | None, limit: int, bodies: bool = True) -> list[Line]:
+        return await self._reads.do(lambda db: sqlite_reads.lines(db, batch_id, after, limit, bodies))
+
+    async def live_calls(self) -> list[tuple[Attempt, Waiting]]:
+        return await self._reads.do(sqlite_reads.live_calls)
+
+    async def book(self, rows: Sequence[LedgerRow]) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            for row in rows:
+                sqlite_moves.book(db, row)
+
+        await self._writes.do(work)
+
+    async def ledger(self, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
+        return await self._reads.do(lambda db: sqlite_reads.ledger(db, since, until, tenant))
+
+    async def ledger_rows(self, request_id: RequestId) -> list[LedgerRow]:
+        return await self._reads.do(lambda db: sqlite_reads.ledger_rows(db, request_id))
+
+    async def save_credential(self, credential: Credential) -> None:
+        row = (credential.id, credential.sealed)
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO credentials (id, sealed) VALUES (?, ?)", row)
+
+        await self._writes.do(work)
+
+    async def credential(self, credential_id: CredentialId) -> Credential | None:
+        return await self._reads.do(lambda db: sqlite_reads.credential(db, credential_id))
+
+    async def counts(self) -> dict[tuple[UpstreamName, str, str], int]:
+        return await self._reads.do(sqlite_reads.counts)
+
+    async def sweep(self, *, finished_before: float, limit: int) -> int:
+        return await self._writes.do(lambda db: _sweep(db, finished_before, limit))
+
+    @property
+    def _writes(self) -> Worker:
+        if self._writer is None:
+            raise StoreFault("the store is not started")
+        return self._writer
+
+    @property
+    def _reads(self) -> Worker:
+        if self._reader is None:
+            raise StoreFault("the store is not started")
+        return self._reader
+
+    def _open(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+        """In a thread: lock the file, make or check its schema, connect twice."""
+        try:
+            self._lock = _lock(self._path)
+            writing = _connect(self._path)
+            _prepare(writing, self._path)
+            return writing, _connect(self._path)
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise StoreFault(f"the store {self._path} cannot be used: {reason}") from error
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StoreFault(
+            f"the store {path} is in use by another process; stop that one, or give this one another --store"
+        ) from error
+    return descriptor
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.row_factory = sqlite3.Row
+    db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.execute("PRAGMA cache_size = -65536")
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreFault(f"the store {path} was made by a newer Standby (schema {version}); upgrade this one")
+    if version == SCHEMA_VERSION:
+        return
+    schema = (files("proxy.store") / "schema.sql").read_text(encoding="utf-8")
+    made = f"INSERT INTO meta (name, value) VALUES ('deployment', '{secrets.token_hex(4)}');"
+    db.executescript(f"BEGIN IMMEDIATE; {schema} {made} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def _sweep(db: sqlite3.Connection, finished_before: float, limit: int) -> int:
+    """Delete final requests whose attempts are all dead, and closed batches that no attempt speaks of any more."""
+    rows = db.execute(
+        "SELECT n FROM requests WHERE finished_at < ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE request_n = "
+        "requests.n AND attempts.state IN ('written', 'sent')) ORDER BY finished_at LIMIT ?",
+        (finished_before, limit),
+    ).fetchall()
+    gone = [(row["n"],) for row in rows]
+    db.executemany("DELETE FROM attempts WHERE request_n = ?", gone)
+    db.executemany("DELETE FROM requests WHERE n = ?", gone)
+    db.execute("DELETE FROM batches WHERE closed_at < ?", (finished_before,))
+    return len(gone)

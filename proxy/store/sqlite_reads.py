@@ -1,0 +1,243 @@
+"""Every question to the embedded store, as one function on a connection."""
+
+import sqlite3
+
+from proxy.domain.answer import Answer
+from proxy.domain.attempt import Attempt, Line
+from proxy.domain.batch import Batch
+from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId, UpstreamName
+from proxy.domain.money import LedgerRow, Purchase, from_picodollars
+from proxy.domain.request import Pending, Queue, QueueDepth, RequestState, RequestView, Waiting
+from proxy.domain.tier import Tier
+from proxy.store import codec
+from proxy.store.interface import Credential, LedgerTotal
+
+_READY = "state = 'open' AND stage = 'queued' AND ready_at <= :now AND tries < :tries_max AND deadline_at >= :after"
+_OF_QUEUE = "upstream = :upstream AND credential = :credential AND endpoint = :endpoint AND model = :model"
+
+
+def deployment(db: sqlite3.Connection) -> str:
+    """This store's own word."""
+    word: str = db.execute("SELECT value FROM meta WHERE name = 'deployment'").fetchone()["value"]
+    return word
+
+
+def get(db: sqlite3.Connection, request_id: RequestId, tenant: TenantId | None) -> RequestView | None:
+    """One request, of any tenant when `tenant` is None."""
+    row = db.execute(
+        f"SELECT {codec.VIEW} FROM requests WHERE id = ? AND (? IS NULL OR tenant = ?)", (request_id, tenant, tenant)
+    ).fetchone()
+    return None if row is None else codec.view_of(row)
+
+
+def by_key(db: sqlite3.Connection, tenant: TenantId, key: str) -> RequestView | None:
+    """The request that used an idempotency key."""
+    row = db.execute(
+        f"SELECT {codec.VIEW} FROM requests WHERE tenant = ? AND idempotency_key = ?", (tenant, key)
+    ).fetchone()
+    return None if row is None else codec.view_of(row)
+
+
+def find(db: sqlite3.Connection, tenant: TenantId, endpoint: str, fingerprint: bytes) -> list[RequestView]:
+    """Requests with this body that are not delivered, oldest first."""
+    rows = db.execute(
+        f"SELECT {codec.VIEW} FROM requests WHERE tenant = ? AND fingerprint = ? AND delivered_at IS NULL "
+        "AND endpoint = ? ORDER BY n",
+        (tenant, fingerprint, endpoint),
+    )
+    return [codec.view_of(row) for row in rows]
+
+
+def list_requests(
+    db: sqlite3.Connection,
+    tenant: TenantId | None,
+    after: RequestId | None,
+    limit: int,
+    state: RequestState | None,
+) -> list[RequestView]:
+    """A page, newest first."""
+    rows = db.execute(
+        f"SELECT {codec.VIEW} FROM requests WHERE (:tenant IS NULL OR tenant = :tenant) "
+        "AND (:after IS NULL OR n < (SELECT n FROM requests WHERE id = :after)) "
+        "AND (:state IS NULL OR state = :state) ORDER BY n DESC LIMIT :limit",
+        {"tenant": tenant, "after": after, "state": None if state is None else state.value, "limit": limit},
+    )
+    return [codec.view_of(row) for row in rows]
+
+
+def body(db: sqlite3.Connection, request_id: RequestId) -> bytes | None:
+    """What is bought for a request."""
+    row = db.execute("SELECT body FROM requests WHERE id = ?", (request_id,)).fetchone()
+    return None if row is None else bytes(row["body"])
+
+
+def result(db: sqlite3.Connection, request_id: RequestId) -> Answer | None:
+    """A request's final answer."""
+    row = db.execute(
+        "SELECT status, tier, answer_headers, answer_body FROM requests WHERE id = ?", (request_id,)
+    ).fetchone()
+    return None if row is None else codec.answer_of(row)
+
+
+def queues(db: sqlite3.Connection, now: float, tries_max: int, deadline_after: float) -> list[QueueDepth]:
+    """What is ready for a batch, by queue."""
+    rows = db.execute(
+        "SELECT upstream, credential, endpoint, model, count(*) AS requests, sum(length(body)) AS body_bytes, "
+        "sum(estimated_tokens) AS estimated_tokens, min(accepted_at) AS oldest_at, min(deadline_at) AS earliest_at "
+        f"FROM requests WHERE {_READY} GROUP BY upstream, credential, endpoint, model",
+        {"now": now, "tries_max": tries_max, "after": deadline_after},
+    )
+    return [
+        QueueDepth(
+            codec.queue_of(row),
+            row["requests"],
+            row["body_bytes"],
+            row["estimated_tokens"],
+            row["oldest_at"],
+            row["earliest_at"],
+        )
+        for row in rows
+    ]
+
+
+def pending(
+    db: sqlite3.Connection, queue: Queue, now: float, tries_max: int, deadline_after: float, limit: int
+) -> list[Pending]:
+    """A queue's requests that are ready for a batch."""
+    rows = db.execute(
+        "SELECT id, accepted_at, deadline_at, length(body) AS body_bytes, estimated_tokens FROM requests "
+        f"WHERE {_OF_QUEUE} AND {_READY} ORDER BY deadline_at, n LIMIT :limit",
+        {
+            "upstream": queue.upstream,
+            "credential": queue.credential,
+            "endpoint": queue.endpoint,
+            "model": queue.model,
+            "now": now,
+            "tries_max": tries_max,
+            "after": deadline_after,
+            "limit": limit,
+        },
+    )
+    return [
+        Pending(
+            RequestId(row["id"]), row["accepted_at"], row["deadline_at"], row["body_bytes"], row["estimated_tokens"]
+        )
+        for row in rows
+    ]
+
+
+def waiting(db: sqlite3.Connection, upstream: UpstreamName, deadline_before: float, limit: int) -> list[Waiting]:
+    """Open requests by deadline."""
+    rows = db.execute(
+        f"SELECT {codec.WAITING} FROM requests WHERE state = 'open' AND upstream = ? AND deadline_at < ? "
+        "ORDER BY deadline_at, n LIMIT ?",
+        (upstream, deadline_before, limit),
+    )
+    return [codec.waiting_of(row) for row in rows]
+
+
+def worn(db: sqlite3.Connection, upstream: UpstreamName, tries_min: int, limit: int) -> list[Waiting]:
+    """Queued requests that batches have failed too often."""
+    rows = db.execute(
+        f"SELECT {codec.WAITING} FROM requests WHERE state = 'open' AND stage = 'queued' AND upstream = ? "
+        "AND tries >= ? ORDER BY deadline_at, n LIMIT ?",
+        (upstream, tries_min, limit),
+    )
+    return [codec.waiting_of(row) for row in rows]
+
+
+def open_batches(db: sqlite3.Connection) -> list[Batch]:
+    """Batches that are not closed."""
+    rows = db.execute(f"SELECT {codec.BATCH} FROM batches WHERE closed_at IS NULL ORDER BY n")
+    return [codec.batch_of(row) for row in rows]
+
+
+def batch(db: sqlite3.Connection, batch_id: BatchId) -> Batch | None:
+    """One batch."""
+    row = db.execute(f"SELECT {codec.BATCH} FROM batches WHERE id = ?", (batch_id,)).fetchone()
+    return None if row is None else codec.batch_of(row)
+
+
+def lines(db: sqlite3.Connection, batch_id: BatchId, after: AttemptId | None, limit: int, bodies: bool) -> list[Line]:  # noqa: FBT001  called by position through the reader thread
+    """A page of a batch's live lines."""
+    rows = db.execute(
+        "SELECT a.id AS attempt_id, a.state AS attempt_state, r.id AS request_id, r.tenant AS tenant, "
+        "r.policy AS policy, r.accepted_at AS accepted_at, r.deadline_at AS deadline_at, "
+        f"{'r.body' if bodies else 'zeroblob(0)'} AS body "
+        "FROM attempts AS a JOIN requests AS r ON r.n = a.request_n "
+        "WHERE a.batch_id = ? AND a.state IN ('written', 'sent') AND a.id > ? ORDER BY a.id LIMIT ?",
+        (batch_id, after or "", limit),
+    )
+    return [codec.line_of(row) for row in rows]
+
+
+def live_calls(db: sqlite3.Connection) -> list[tuple[Attempt, Waiting]]:
+    """Live calls with their requests."""
+    columns = ", ".join(f"r.{name.strip()} AS {name.strip()}" for name in codec.WAITING.split(","))
+    rows = db.execute(
+        f"SELECT {columns}, a.id AS attempt_id, a.kind AS attempt_kind, a.tier AS attempt_tier, "
+        "a.batch_id AS attempt_batch_id, a.created_at AS attempt_created_at "
+        "FROM attempts AS a JOIN requests AS r ON r.n = a.request_n "
+        "WHERE a.kind = 'call' AND a.state IN ('written', 'sent') ORDER BY a.n"
+    )
+    return [(codec.attempt_of(row), codec.waiting_of(row)) for row in rows]
+
+
+def ledger(db: sqlite3.Connection, since: float, until: float, tenant: TenantId | None) -> list[LedgerTotal]:
+    """Totals of a span of time."""
+    rows = db.execute(
+        "SELECT tenant, upstream, model, tier, kind, count(*) AS count, "
+        "coalesce(sum(input_tokens), 0) AS input_tokens, coalesce(sum(cached_tokens), 0) AS cached_tokens, "
+        "coalesce(sum(output_tokens), 0) AS output_tokens, coalesce(sum(paid), 0) AS paid, "
+        "coalesce(sum(list), 0) AS list, sum(paid IS NULL) AS unknown_paid, sum(list IS NULL) AS unknown_list "
+        "FROM ledger WHERE booked_at >= :since AND booked_at < :until AND (:tenant IS NULL OR tenant = :tenant) "
+        "GROUP BY tenant, upstream, model, tier, kind ORDER BY tenant, upstream, model, tier, kind",
+        {"since": since, "until": until, "tenant": tenant},
+    )
+    return [_total_of(row) for row in rows]
+
+
+def _total_of(row: sqlite3.Row) -> LedgerTotal:
+    paid, listed = from_picodollars(row["paid"]), from_picodollars(row["list"])
+    if paid is None or listed is None:
+        raise AssertionError("a sum is never null")
+    return LedgerTotal(
+        tenant=TenantId(row["tenant"]),
+        upstream=UpstreamName(row["upstream"]),
+        model=row["model"],
+        tier=Tier(row["tier"]),
+        kind=Purchase(row["kind"]),
+        rows=row["count"],
+        input_tokens=row["input_tokens"],
+        cached_tokens=row["cached_tokens"],
+        output_tokens=row["output_tokens"],
+        paid_usd=paid,
+        list_usd=listed,
+        unknown_paid=row["unknown_paid"],
+        unknown_list=row["unknown_list"],
+    )
+
+
+def ledger_rows(db: sqlite3.Connection, request_id: RequestId) -> list[LedgerRow]:
+    """Every purchase for one request."""
+    rows = db.execute(f"SELECT {codec.LEDGER} FROM ledger WHERE request_id = ? ORDER BY n", (request_id,))
+    return [codec.ledger_of(row) for row in rows]
+
+
+def credential(db: sqlite3.Connection, credential_id: CredentialId) -> Credential | None:
+    """A sealed credential."""
+    row = db.execute("SELECT id, sealed FROM credentials WHERE id = ?", (credential_id,)).fetchone()
+    return None if row is None else Credential(CredentialId(row["id"]), bytes(row["sealed"]))
+
+
+def counts(db: sqlite3.Connection) -> dict[tuple[UpstreamName, str, str], int]:
+    """Open requests by stage, and batches by state."""
+    requests = db.execute(
+        "SELECT upstream, model, stage AS word, count(*) AS count FROM requests WHERE state = 'open' "
+        "GROUP BY upstream, model, stage"
+    ).fetchall()
+    batches = db.execute(
+        "SELECT upstream, model, 'batch:' || state AS word, count(*) AS count FROM batches "
+        "GROUP BY upstream, model, state"
+    ).fetchall()
+    return {(UpstreamName(row["upstream"]), row["model"], row["word"]): row["count"] for row in [*requests, *batches]}

@@ -1,0 +1,1 @@
+"""Metrics and logs: they listen to events, and nothing listens to them."""

@@ -1,0 +1,54 @@
+"""What `/metrics` reads from state at the moment it is scraped, as plain data that the runtime collects.
+
+Counters and histograms come from events instead: see `proxy.telemetry.metrics`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from proxy.domain.batch import BatchState
+from proxy.domain.events import LimitKind
+from proxy.domain.ids import UpstreamName
+from proxy.domain.request import QueueDepth, Stage
+
+
+class LimitView(StrEnum):
+    """Whose use of a rate limit is meant."""
+
+    ACTUAL = "actual"
+    """What was really sent synchronously."""
+    SHADOW = "shadow"
+    """What would have been sent, had every request gone out synchronously on arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """One look at the state, at the instant `at` (unix seconds). Pairs are (upstream, model).
+
+    `escalation_backlog` counts requests that should escalate and wait for the rate limit, by upstream.
+    `shadow_wait_seconds` is the wait of a virtual queue of everything sent synchronously on arrival.
+    `rate_used_ratio` is between 0 and 1 for `ACTUAL`; `SHADOW` may exceed 1. `unbooked_rows` are ledger rows of urgent
+    calls that are not durable yet. `listener_failures` is the process's total so far.
+    """
+
+    at: float
+    queues: Sequence[QueueDepth] = ()
+    open_requests: Mapping[tuple[UpstreamName, str, Stage], int] = field(default_factory=dict)
+    open_batches: Mapping[tuple[UpstreamName, str, BatchState], int] = field(default_factory=dict)
+    escalation_backlog: Mapping[UpstreamName, int] = field(default_factory=dict)
+    shadow_wait_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
+    rate_used_ratio: Mapping[tuple[UpstreamName, str, LimitKind, LimitView], float] = field(default_factory=dict)
+    held_connections: int = 0
+    urgent_inflight: int = 0
+    unbooked_rows: int = 0
+    listener_failures: int = 0
+    event_loop_lag_seconds: float = 0.0
+
+
+class StateReader(Protocol):
+    """Who can take that look; the runtime implements it over the store, the engine and the server."""
+
+    async def gauges(self) -> Gauges:
+        """The state now. Raises `StoreFault` when the store cannot be read."""

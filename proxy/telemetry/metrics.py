@@ -1,0 +1,294 @@
+"""Which event changes which series: one table, one small update each. The series are in `proxy.telemetry.series`.
+
+Counters and histograms come from events, gauges from a `Gauges` that is handed over at each scrape. Label values are
+bounded: whatever a client can make up (a model, a route) is admitted up to a number of distinct values, and is `other`
+from then on. No id of a request, batch or tenant is ever a label.
+
+Money that is unknown is counted as an unpriced purchase, never added as 0. Savings are a difference of two counters,
+`standby_counterfactual_spend_usd_total - standby_spend_usd_total`, because savings can shrink and a counter cannot. An
+answer whose cost is unknown is in neither, so that no saving is ever claimed for it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from math import inf
+
+from proxy import __version__
+from proxy.domain.batch import BatchOutcome
+from proxy.domain.decision import Reason
+from proxy.domain.events import (
+    AnyEvent,
+    BatchCut,
+    BatchFilesDeleted,
+    BatchSettled,
+    BatchSubmitted,
+    BatchTierLost,
+    CallFinished,
+    CutReason,
+    EscalationReason,
+    LimitKind,
+    OutcomeLabel,
+    PolicyReloaded,
+    RateLimited,
+    ReloadRefused,
+    RequestAccepted,
+    RequestAttached,
+    RequestDecided,
+    RequestEscalated,
+    RequestFinished,
+    RequestRejected,
+    ShadowLimited,
+    StepFailed,
+    WasteBooked,
+)
+from proxy.domain.ids import UpstreamName
+from proxy.domain.money import LedgerRow, Purchase
+from proxy.domain.tier import Tier
+from proxy.telemetry.gauges import Gauges
+from proxy.telemetry.series import Series
+
+DISTINCT_MAX = 200
+"""How many different models, and how many different routes, get labels of their own."""
+
+LABEL_CHARACTERS_MAX = 120
+"""A longer label value is nobody's model."""
+
+OTHER = "other"
+NONE = "none"
+"""The label of what is not there: the model of a file upload, the tier of a request that bought nothing."""
+
+NEVER = -inf
+"""The slack of a request that was not answered."""
+
+CLIENT_LEFT_STATUS = 499
+ERROR_STATUS_MIN = 400
+
+LINE_RESULTS = ("answered", "superseded", "refused", "missing")
+"""The counts of `BatchSettled`, by the names of their fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is configured. Its series are there from the start, at 0: `rate()` would miss their first increment."""
+
+    models: Mapping[UpstreamName, Sequence[str]] = field(default_factory=dict)
+    policies: Sequence[str] = ()
+
+
+class _Bound:
+    """Admits a limited number of distinct label values."""
+
+    def __init__(self, distinct_max: int) -> None:
+        self._distinct_max = distinct_max
+        self._admitted: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        if value in self._admitted:
+            return value
+        if not value:
+            return NONE
+        if len(self._admitted) >= self._distinct_max or len(value) > LABEL_CHARACTERS_MAX:
+            return OTHER
+        self._admitted.add(value)
+        return value
+
+
+class Metrics:
+    """Listens to every event and renders the whole of `/metrics`. Known models are admitted before any other."""
+
+    def __init__(self, known: Known | None = None, *, distinct_max: int = DISTINCT_MAX) -> None:
+        self._model = _Bound(distinct_max)
+        self._route = _Bound(distinct_max)
+        self._code = _Bound(distinct_max)
+        self._series = Series(__version__, self._model)
+        self._updates = self._table()
+        self._begin(known or Known())
+
+    def listen(self, event: AnyEvent) -> None:
+        """Update the series that the event is about."""
+        self._updates[type(event)](event)
+
+    def render(self, gauges: Gauges, *, openmetrics: bool) -> tuple[bytes, str]:
+        """The exposition and its content type: OpenMetrics, which carries exemplars, or Prometheus's text format."""
+        return self._series.render(gauges, openmetrics=openmetrics)
+
+    def _table(self) -> Mapping[type[AnyEvent], Callable[..., None]]:
+        return {
+            RequestDecided: self._on_decided,
+            RequestRejected: self._on_rejected,
+            CallFinished: self._on_call_finished,
+            RequestAccepted: self._on_accepted,
+            RequestAttached: self._on_attached,
+            RequestFinished: self._on_request_finished,
+            WasteBooked: self._on_waste_booked,
+            RequestEscalated: self._on_escalated,
+            BatchCut: self._on_cut,
+            BatchSubmitted: self._on_submitted,
+            BatchSettled: self._on_settled,
+            BatchFilesDeleted: self._on_files_deleted,
+            RateLimited: self._on_rate_limited,
+            ShadowLimited: self._on_shadow_limited,
+            StepFailed: self._on_step_failed,
+            BatchTierLost: self._on_tier_lost,
+            PolicyReloaded: self._on_reloaded,
+            ReloadRefused: self._on_reload_refused,
+        }
+
+    def _on_decided(self, event: RequestDecided) -> None:
+        self._series.decisions.of(event.tier, event.reason, event.policy).inc()
+
+    def _on_rejected(self, event: RequestRejected) -> None:
+        self._series.rejections.of(str(event.status), self._code(event.code)).inc()
+
+    def _on_call_finished(self, event: CallFinished) -> None:
+        series, model, outcome = self._series, self._model(event.model), _outcome(event.status)
+        series.requests.of(event.upstream, model, event.tier, event.policy, outcome).inc()
+        series.overheads.of(self._route(event.endpoint)).observe(event.overhead_seconds)
+        if outcome is not OutcomeLabel.CANCELLED:
+            seconds = event.finished_at - event.started_at
+            series.durations.of(event.tier, model).observe(seconds, _exemplar(event.request_id))
+            if event.deadline_at is not None:
+                self._judge(event.policy, event.tier, event.deadline_at - event.finished_at)
+        if event.first_chunk_seconds is not None:
+            series.first_chunks.of(model).observe(event.first_chunk_seconds)
+        if event.row is not None:
+            self._book(event.row)
+
+    def _on_accepted(self, event: RequestAccepted) -> None:
+        self._series.accepted.of(event.upstream, self._model(event.model), event.policy).inc()
+
+    def _on_attached(self, event: RequestAttached) -> None:
+        self._series.attached.of(event.by).inc()
+
+    def _on_request_finished(self, event: RequestFinished) -> None:
+        series, model, tier = self._series, self._model(event.model), event.tier or NONE
+        series.requests.of(event.upstream, model, tier, event.policy, event.outcome).inc()
+        if event.tier is not None:
+            seconds = event.at - event.accepted_at
+            series.durations.of(tier, model).observe(seconds, _exemplar(event.request_id))
+        if event.outcome is OutcomeLabel.EXPIRED:
+            self._judge(event.policy, tier, NEVER)
+        elif event.outcome is not OutcomeLabel.CANCELLED:
+            self._judge(event.policy, tier, event.deadline_at - event.at)
+        if event.row is not None:
+            self._book(event.row)
+
+    def _on_waste_booked(self, event: WasteBooked) -> None:
+        self._book(event.row)
+
+    def _on_escalated(self, event: RequestEscalated) -> None:
+        pair = event.upstream, self._model(event.model)
+        self._series.escalations.of(*pair, event.reason).inc()
+        self._series.escalation_slacks.of(*pair).observe(max(0.0, event.slack_seconds))
+
+    def _on_cut(self, event: BatchCut) -> None:
+        self._series.cuts.of(event.reason).inc()
+
+    def _on_submitted(self, event: BatchSubmitted) -> None:
+        self._series.submitted.of(event.upstream, self._model(event.model)).inc()
+
+    def _on_settled(self, event: BatchSettled) -> None:
+        pair = event.upstream, self._model(event.model)
+        self._series.batches.of(*pair, event.outcome).inc()
+        self._series.turnarounds.of(*pair).observe(event.turnaround_seconds)
+        for result in LINE_RESULTS:
+            self._series.lines.of(*pair, result).inc(getattr(event, result))
+
+    def _on_files_deleted(self, event: BatchFilesDeleted) -> None:
+        self._series.files_deleted.of().inc(event.files)
+
+    def _on_rate_limited(self, event: RateLimited) -> None:
+        self._series.rate_limited.of(event.upstream, self._model(event.model), event.limit).inc()
+
+    def _on_shadow_limited(self, event: ShadowLimited) -> None:
+        self._series.shadow_limited.of(event.upstream, self._model(event.model), event.limit).inc()
+
+    def _on_step_failed(self, event: StepFailed) -> None:
+        self._series.step_failures.of(event.step).inc()
+
+    def _on_tier_lost(self, event: BatchTierLost) -> None:
+        self._series.tier_losses.of(event.upstream).inc()
+
+    def _on_reloaded(self, _: PolicyReloaded) -> None:
+        self._series.reloads.of("applied").inc()
+
+    def _on_reload_refused(self, _: ReloadRefused) -> None:
+        self._series.reloads.of("refused").inc()
+
+    def _judge(self, policy: str, tier: str, slack_seconds: float) -> None:
+        """Count one deadline as met or missed."""
+        self._series.deadlines.of(policy, tier, "met" if slack_seconds >= 0 else "missed").inc()
+        self._series.slacks.of(policy).observe(max(0.0, slack_seconds))
+
+    def _book(self, row: LedgerRow) -> None:
+        series, model = self._series, self._model(row.model)
+        purchase = row.upstream, model, row.tier, row.kind
+        if row.paid_usd is None or row.list_usd is None:
+            series.unpriced.of(*purchase).inc()
+        if row.paid_usd is not None:
+            series.spend.of(*purchase).inc(float(row.paid_usd))
+        if row.paid_usd is not None and row.list_usd is not None:
+            series.counterfactual.of(row.upstream, model, row.policy).inc(float(row.list_usd))
+        if row.usage is not None:
+            tokens = row.usage
+            series.tokens.of(model, row.tier, "input").inc(max(0, tokens.input_tokens - tokens.cached_tokens))
+            series.tokens.of(model, row.tier, "cached_input").inc(tokens.cached_tokens)
+            series.tokens.of(model, row.tier, "output").inc(tokens.output_tokens)
+
+    def _begin(self, known: Known) -> None:
+        """Make the series whose label values are known beforehand."""
+        series = self._series
+        for reason in CutReason:
+            series.cuts.of(reason)
+        for by in ("retry", "idempotency_key"):
+            series.attached.of(by)
+        for result in ("applied", "refused"):
+            series.reloads.of(result)
+        for policy in known.policies:
+            self._begin_policy(policy)
+        for upstream, models in known.models.items():
+            series.tier_losses.of(upstream)
+            for model in models:
+                self._begin_model(upstream, self._model(model), known.policies)
+
+    def _begin_policy(self, policy: str) -> None:
+        for reason in Reason:
+            tier = Tier.BATCH if reason is Reason.DEADLINE_ALLOWS else Tier.STANDARD
+            self._series.decisions.of(tier, reason, policy)
+        for tier, result in product(Tier, ("met", "missed")):
+            self._series.deadlines.of(policy, tier, result)
+        self._series.slacks.of(policy)
+
+    def _begin_model(self, upstream: UpstreamName, model: str, policies: Sequence[str]) -> None:
+        series = self._series
+        for tier, kind in product(Tier, Purchase):
+            series.spend.of(upstream, model, tier, kind)
+            series.unpriced.of(upstream, model, tier, kind)
+        for tier, direction in product(Tier, ("input", "cached_input", "output")):
+            series.tokens.of(model, tier, direction)
+        for limit in LimitKind:
+            series.rate_limited.of(upstream, model, limit)
+            series.shadow_limited.of(upstream, model, limit)
+        for reason in EscalationReason:
+            series.escalations.of(upstream, model, reason)
+        for outcome in BatchOutcome:
+            series.batches.of(upstream, model, outcome)
+        for line_result in LINE_RESULTS:
+            series.lines.of(upstream, model, line_result)
+        series.submitted.of(upstream, model)
+        for policy in policies:
+            series.counterfactual.of(upstream, model, policy)
+            series.accepted.of(upstream, model, policy)
+            for tier, ending in product((Tier.BATCH, Tier.STANDARD), (OutcomeLabel.OK, OutcomeLabel.ERROR)):
+                series.requests.of(upstream, model, tier, policy, ending)
+
+
+def _outcome(status: int) -> OutcomeLabel:
+    if status == CLIENT_LEFT_STATUS:
+        return OutcomeLabel.CANCELLED
+    return OutcomeLabel.OK if status < ERROR_STATUS_MIN else OutcomeLabel.ERROR
+
+
+def _exemplar(request_id: str) -> dict[str, str]:
+    return {"request_id": request_id}

@@ -1,0 +1,1 @@
+"""What bytes mean: urgency, batch lines, server-sent events, error bodies, headers. Pure: no I/O."""

@@ -1,0 +1,29 @@
+"""Durations as people write them: `90s`, `15m`, `1h30m`, `2d`, `250ms`, or a bare number of seconds."""
+
+import re
+
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
+_WHOLE = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
+_BARE = re.compile(r"\d{1,9}(?:\.\d{1,6})?", re.ASCII)
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds, or None when the text is no duration. A bare number counts seconds; ten digits and more are none."""
+    text = text.strip().lower()
+    if _BARE.fullmatch(text):
+        return float(text)
+    if not _WHOLE.fullmatch(text):
+        return None
+    return sum(float(amount) * _UNIT_SECONDS[unit] for amount, unit in _PART.findall(text))
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest text that `parse_duration` reads back to the same number of whole milliseconds."""
+    left = round(seconds * 1000)
+    parts: list[str] = []
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"

@@ -1,0 +1,28 @@
+"""Errors in the shape that OpenAI's clients know: `{"error": {"message", "type", "param", "code"}}`."""
+
+import msgspec
+
+from proxy.domain.errors import ClientFault
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "invalid_request_error",
+    409: "conflict_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+}
+_SERVER_ERROR = 500
+
+
+def error_body(*, status: int, message: str, code: str | None, param: str | None = None) -> bytes:
+    """An error as JSON; its `type` follows from the status."""
+    kind = "server_error" if status >= _SERVER_ERROR else _TYPES.get(status, "invalid_request_error")
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def render(fault: ClientFault) -> tuple[int, bytes]:
+    """Status and body for a client's fault."""
+    return fault.status, error_body(status=fault.status, message=fault.message, code=fault.code, param=fault.param)

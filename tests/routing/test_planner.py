@@ -1,0 +1,301 @@
+import math
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.domain.decision import Decision, Delivery, Priority, Reason, Urgency, UrgencySource
+from proxy.domain.tier import Tier
+from proxy.routing.planner import Offer, Settings, decide, delivery
+from proxy.routing.pricing import ModelPrice, PriceBook, TierPrice
+from proxy.routing.terms import Terms
+
+NOW = 1_800_000_000.0
+HOUR = 3600.0
+DAY = 24 * HOUR
+NEEDS = 1800.0
+CHAT = "/v1/chat/completions"
+OFFER = Offer(batch=True, flex=True, endpoints=frozenset({CHAT}))
+TERMS = Terms(policy="the-policy")
+STANDARD_ONLY = frozenset({Tier.STANDARD})
+
+
+def price(dollars: str) -> TierPrice:
+    return TierPrice(Decimal(dollars), Decimal(dollars))
+
+
+BOOK = PriceBook.from_cost_map(
+    {},
+    {
+        "half": ModelPrice(standard=price("2"), batch=price("1"), flex=price("1"), priority=price("4")),
+        "same": ModelPrice(standard=price("2"), batch=price("2")),
+        "dear": ModelPrice(standard=price("2"), batch=price("3")),
+        "sync-only": ModelPrice(standard=price("2")),
+        "batch-only": ModelPrice(batch=price("2")),
+    },
+    "a test",
+)
+
+
+def said(
+    left: float | None = None,
+    priority: Priority | None = None,
+    source: UrgencySource = UrgencySource.HEADER,
+    *,
+    respond_async: bool = False,
+    service_tier: Tier | None = None,
+) -> Urgency:
+    deadline_at = None if left is None else NOW + left
+    return Urgency(source, deadline_at, priority, service_tier=service_tier, respond_async=respond_async)
+
+
+def hinted(left: float | None = None, priority: Priority | None = None, *, respond_async: bool = False) -> Urgency:
+    return said(left, priority, UrgencySource.HINT, respond_async=respond_async)
+
+
+def decided(
+    urgency: Urgency,
+    terms: Terms = TERMS,
+    offer: Offer = OFFER,
+    endpoint: str = CHAT,
+    model: str = "half",
+    body_bytes: int = 1000,
+    needs_seconds: float = NEEDS,
+) -> Decision:
+    return decide(
+        urgency=urgency,
+        terms=terms,
+        offer=offer,
+        endpoint=endpoint,
+        model=model,
+        body_bytes=body_bytes,
+        line_bytes_max=1_000_000,
+        book=BOOK,
+        now=NOW,
+        needs_seconds=needs_seconds,
+    )
+
+
+NOTHING = Urgency()
+DEFERRABLE = Priority.DEFERRABLE
+IN_TWO_HOURS = Terms(default_deadline_seconds=2 * HOUR)
+HINTS_COUNT = Terms(hint_may_defer=True)
+HINTS_COUNT_FOR_TWO_HOURS = Terms(default_deadline_seconds=2 * HOUR, hint_may_defer=True)
+
+
+@pytest.mark.parametrize(
+    ("urgency", "terms", "tier", "reason", "left"),
+    [
+        # nothing said: the policy decides, and the built-in one says urgent
+        (NOTHING, Terms(), Tier.STANDARD, Reason.NO_DEADLINE, None),
+        (said(priority=Priority.NORMAL), Terms(), Tier.STANDARD, Reason.NO_DEADLINE, None),
+        (NOTHING, IN_TWO_HOURS, Tier.BATCH, Reason.DEADLINE_ALLOWS, 2 * HOUR),
+        (said(priority=Priority.NORMAL), IN_TWO_HOURS, Tier.BATCH, Reason.DEADLINE_ALLOWS, 2 * HOUR),
+        (NOTHING, Terms(default_deadline_seconds=60), Tier.STANDARD, Reason.DEADLINE_SHORT, 60),
+        # a deadline
+        (said(4 * HOUR), Terms(), Tier.BATCH, Reason.DEADLINE_ALLOWS, 4 * HOUR),
+        (said(NEEDS), Terms(), Tier.BATCH, Reason.DEADLINE_ALLOWS, NEEDS),
+        (said(NEEDS - 1), Terms(), Tier.STANDARD, Reason.DEADLINE_SHORT, NEEDS - 1),
+        (said(-5), Terms(), Tier.STANDARD, Reason.DEADLINE_SHORT, -5),
+        (said(4 * HOUR), IN_TWO_HOURS, Tier.BATCH, Reason.DEADLINE_ALLOWS, 4 * HOUR),
+        # deferrable: the policy's default, or a day
+        (said(priority=DEFERRABLE), Terms(), Tier.BATCH, Reason.DEADLINE_ALLOWS, DAY),
+        (said(priority=DEFERRABLE), IN_TWO_HOURS, Tier.BATCH, Reason.DEADLINE_ALLOWS, 2 * HOUR),
+        # asking for a 202 is a wish to wait
+        (said(respond_async=True), Terms(), Tier.BATCH, Reason.DEADLINE_ALLOWS, DAY),
+        (said(3 * HOUR, respond_async=True), Terms(), Tier.BATCH, Reason.DEADLINE_ALLOWS, 3 * HOUR),
+        (said(priority=Priority.NORMAL, respond_async=True), Terms(), Tier.BATCH, Reason.DEADLINE_ALLOWS, DAY),
+        # the cap and the floor
+        (said(4 * DAY), Terms(deadline_max_seconds=DAY), Tier.BATCH, Reason.DEADLINE_ALLOWS, DAY),
+        (said(priority=DEFERRABLE), Terms(deadline_max_seconds=HOUR), Tier.BATCH, Reason.DEADLINE_ALLOWS, HOUR),
+        (said(DAY), Terms(deadline_max_seconds=60), Tier.STANDARD, Reason.DEADLINE_SHORT, 60),
+        (said(HOUR), Terms(deadline_min_seconds=2 * HOUR), Tier.STANDARD, Reason.DEADLINE_SHORT, HOUR),
+        (said(2 * HOUR), Terms(deadline_min_seconds=2 * HOUR), Tier.BATCH, Reason.DEADLINE_ALLOWS, 2 * HOUR),
+        # urgent
+        (said(priority=Priority.URGENT), IN_TWO_HOURS, Tier.STANDARD, Reason.CLIENT_URGENT, None),
+        (said(priority=Priority.URGENT, respond_async=True), Terms(), Tier.STANDARD, Reason.CLIENT_URGENT, None),
+        (said(DAY), Terms(urgent=True), Tier.STANDARD, Reason.POLICY_URGENT, None),
+        # a tier in the body is the client's own choice, before everything else
+        (said(DAY, service_tier=Tier.FLEX), IN_TWO_HOURS, Tier.FLEX, Reason.CLIENT_TIER, None),
+        (said(service_tier=Tier.PRIORITY), Terms(tiers=STANDARD_ONLY), Tier.PRIORITY, Reason.CLIENT_TIER, None),
+        (said(service_tier=Tier.FLEX), Terms(urgent=True), Tier.FLEX, Reason.CLIENT_TIER, None),
+        # a hint alone does nothing...
+        (hinted(priority=DEFERRABLE), Terms(), Tier.STANDARD, Reason.NO_DEADLINE, None),
+        (hinted(5 * HOUR), Terms(), Tier.STANDARD, Reason.NO_DEADLINE, None),
+        (hinted(priority=Priority.URGENT), IN_TWO_HOURS, Tier.BATCH, Reason.DEADLINE_ALLOWS, 2 * HOUR),
+        (hinted(priority=Priority.URGENT), HINTS_COUNT, Tier.STANDARD, Reason.NO_DEADLINE, None),
+        # ...unless the policy lets it, and never more than the default deadline
+        (hinted(priority=DEFERRABLE), HINTS_COUNT, Tier.BATCH, Reason.DEADLINE_ALLOWS, DAY),
+        (hinted(5 * HOUR), HINTS_COUNT, Tier.BATCH, Reason.DEADLINE_ALLOWS, 5 * HOUR),
+        (hinted(5 * DAY), HINTS_COUNT, Tier.BATCH, Reason.DEADLINE_ALLOWS, DAY),
+        (hinted(5 * HOUR), HINTS_COUNT_FOR_TWO_HOURS, Tier.BATCH, Reason.DEADLINE_ALLOWS, 2 * HOUR),
+        (hinted(priority=DEFERRABLE), HINTS_COUNT_FOR_TWO_HOURS, Tier.BATCH, Reason.DEADLINE_ALLOWS, 2 * HOUR),
+        # but it shortens what would wait anyway: the client will be gone
+        (hinted(60), IN_TWO_HOURS, Tier.STANDARD, Reason.DEADLINE_SHORT, 60),
+        (hinted(5 * HOUR), IN_TWO_HOURS, Tier.BATCH, Reason.DEADLINE_ALLOWS, 2 * HOUR),
+        # respond-async is a client's wish, whatever else came as a hint
+        (hinted(respond_async=True), Terms(), Tier.BATCH, Reason.DEADLINE_ALLOWS, DAY),
+        (hinted(3 * HOUR, respond_async=True), Terms(), Tier.BATCH, Reason.DEADLINE_ALLOWS, 3 * HOUR),
+    ],
+)
+def test_urgency_and_terms_decide(
+    urgency: Urgency, terms: Terms, tier: Tier, reason: Reason, left: float | None
+) -> None:
+    found = decided(urgency, terms)
+    deadline_at = None if left is None else NOW + left
+    assert (found.tier, found.reason, found.deadline_at) == (tier, reason, deadline_at)
+
+
+NO_BATCHES = Offer(batch=False, flex=False, endpoints=frozenset())
+
+
+@pytest.mark.parametrize(
+    ("reason", "found"),
+    [
+        (Reason.NO_BATCH_TIER, decided(said(DAY), offer=NO_BATCHES)),
+        (Reason.ENDPOINT_NOT_BATCHABLE, decided(said(DAY), endpoint="/v1/audio/speech")),
+        (Reason.TIER_NOT_ALLOWED, decided(said(DAY), Terms(tiers=STANDARD_ONLY))),
+        (Reason.TOO_LARGE, decided(said(DAY), body_bytes=1_000_001)),
+        (Reason.NOT_SOLD_AS_BATCH, decided(said(DAY), model="sync-only")),
+        (Reason.BATCH_NOT_CHEAPER, decided(said(DAY), model="same")),
+        (Reason.BATCH_NOT_CHEAPER, decided(said(DAY), model="dear")),
+        # what no deadline could change is said before that the deadline is short
+        (Reason.NOT_SOLD_AS_BATCH, decided(said(60), model="sync-only")),
+        (Reason.NO_BATCH_TIER, decided(said(60), offer=NO_BATCHES, endpoint="/v1/audio/speech", body_bytes=10**9)),
+    ],
+)
+def test_what_keeps_a_request_from_a_batch_is_named(reason: Reason, found: Decision) -> None:
+    assert (found.tier, found.reason) == (Tier.STANDARD, reason)
+    assert found.deadline_at is not None
+
+
+@pytest.mark.parametrize("model", ["unheard-of", "batch-only"])
+def test_where_the_standard_price_is_unknown_the_clients_word_is_enough(model: str) -> None:
+    assert decided(said(DAY), model=model).tier is Tier.BATCH
+
+
+def test_a_body_of_exactly_the_limit_fits() -> None:
+    assert decided(said(DAY), body_bytes=1_000_000).tier is Tier.BATCH
+
+
+def test_the_policy_is_named_on_every_decision() -> None:
+    for urgency in (NOTHING, said(DAY), said(60), said(priority=Priority.URGENT), said(service_tier=Tier.FLEX)):
+        assert decided(urgency).policy == "the-policy"
+
+
+@pytest.mark.parametrize(
+    ("respond_async", "terms_delivery", "expected"),
+    [
+        (False, None, Delivery.HOLD),
+        (True, None, Delivery.ASYNC),
+        (True, Delivery.ASYNC, Delivery.ASYNC),
+        (True, Delivery.HOLD, Delivery.HOLD),
+        # a 202 that nobody asked for breaks stock clients
+        (False, Delivery.ASYNC, Delivery.HOLD),
+    ],
+)
+def test_a_202_is_only_for_those_who_ask(
+    respond_async: bool,  # noqa: FBT001  a parameter of the table
+    terms_delivery: Delivery | None,
+    expected: Delivery,
+) -> None:
+    urgency, terms = said(DAY, respond_async=respond_async), Terms(delivery=terms_delivery)
+    assert delivery(urgency, terms) is expected
+    assert decided(urgency, terms).delivery is expected
+
+
+LEFTS = st.none() | st.floats(-HOUR, 10 * DAY)
+SECONDS = st.none() | st.floats(0.1, 10 * DAY)
+
+
+@st.composite
+def urgencies(draw: st.DrawFn) -> Urgency:
+    left = draw(LEFTS)
+    return Urgency(
+        source=draw(st.sampled_from(UrgencySource)),
+        deadline_at=None if left is None else NOW + left,
+        priority=None if left is not None else draw(st.none() | st.sampled_from(Priority)),
+        service_tier=draw(st.sampled_from([None, None, None, Tier.FLEX, Tier.STANDARD, Tier.PRIORITY])),
+        respond_async=draw(st.booleans()),
+    )
+
+
+@st.composite
+def any_terms(draw: st.DrawFn) -> Terms:
+    floor, cap = draw(SECONDS), draw(SECONDS)
+    if floor is not None and cap is not None:
+        floor, cap = min(floor, cap), max(floor, cap)
+    return Terms(
+        tiers=draw(st.frozensets(st.sampled_from(Tier))),
+        urgent=draw(st.booleans()),
+        default_deadline_seconds=draw(SECONDS),
+        deadline_min_seconds=floor,
+        deadline_max_seconds=cap,
+        delivery=draw(st.none() | st.sampled_from(Delivery)),
+        hint_may_defer=draw(st.booleans()),
+    )
+
+
+MODELS = st.sampled_from(["half", "same", "dear", "sync-only", "batch-only", "unheard-of"])
+
+
+@given(urgency=urgencies(), terms=any_terms(), model=MODELS, needs_seconds=st.floats(0, DAY))
+def test_whatever_is_asked_a_batch_is_allowed_sold_cheaper_and_in_time(
+    urgency: Urgency, terms: Terms, model: str, needs_seconds: float
+) -> None:
+    found = decided(urgency, terms, model=model, needs_seconds=needs_seconds)
+    if urgency.service_tier is not None:
+        assert (found.tier, found.reason) == (urgency.service_tier, Reason.CLIENT_TIER)
+        return
+    # nothing dearer than standard, and no flex, but by the client's own word
+    assert found.tier in {Tier.BATCH, Tier.STANDARD}
+    assert (found.tier is Tier.BATCH) == (found.reason is Reason.DEADLINE_ALLOWS)
+    if found.tier is Tier.STANDARD:
+        assert found.delivery is Delivery.HOLD
+        return
+    assert Tier.BATCH in terms.tiers
+    assert not terms.urgent
+    assert model in {"half", "batch-only", "unheard-of"}
+    assert found.deadline_at is not None
+    left = found.deadline_at - NOW
+    assert left >= needs_seconds
+    assert left >= (terms.deadline_min_seconds or 0)
+    assert left <= (terms.deadline_max_seconds or math.inf) + 1e-6
+    if urgency.deadline_at is not None:
+        assert found.deadline_at <= urgency.deadline_at
+
+
+@given(
+    priority=st.sampled_from([None, Priority.NORMAL, Priority.URGENT]),
+    source=st.sampled_from(UrgencySource),
+    model=MODELS,
+    needs_seconds=st.floats(0, DAY),
+)
+def test_nobody_is_deferred_by_surprise(
+    priority: Priority | None, source: UrgencySource, model: str, needs_seconds: float
+) -> None:
+    assert decided(said(None, priority, source), model=model, needs_seconds=needs_seconds).tier is Tier.STANDARD
+
+
+@given(left=LEFTS, priority=st.none() | st.sampled_from(Priority), model=MODELS)
+def test_a_hint_alone_never_defers(left: float | None, priority: Priority | None, model: str) -> None:
+    assert decided(hinted(left, priority), model=model).tier is Tier.STANDARD
+
+
+@given(terms=any_terms(), left=LEFTS)
+def test_a_hint_never_waits_longer_than_the_default_deadline(terms: Terms, left: float | None) -> None:
+    found = decided(hinted(left, None if left is not None else DEFERRABLE), terms)
+    if found.deadline_at is not None:
+        assert found.deadline_at <= NOW + (terms.default_deadline_seconds or DAY)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
+def test_a_time_that_no_batch_needs_is_refused_by_name(seconds: float) -> None:
+    with pytest.raises(ValueError, match=r"^batch_needs_seconds: .* is no duration; give 0 s or more"):
+        Settings(batch_needs_seconds=seconds)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_a_batch_may_need_a_fraction_of_a_second_or_no_time(seconds: float) -> None:
+    assert Settings(batch_needs_seconds=seconds).batch_needs_seconds == seconds
