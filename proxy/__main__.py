@@ -1,0 +1,5 @@
+"""`python -m proxy` is the `standby` command."""
+
+from proxy.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Buying answers later: cut queues into batches, submit, poll, collect, clean, escalate, recover."""

@@ -1,0 +1,117 @@
+"""What every step of the engine works with: the seams, the settings, and what is remembered while the process lives.
+
+Nothing here is needed for correctness after a restart: forgetting it costs a retry, never a request.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from proxy.batching.settings import Settings
+from proxy.domain.clock import Clock
+from proxy.domain.credential import Auth
+from proxy.domain.errors import StoreFault
+from proxy.domain.events import Announce, BatchTierLost
+from proxy.domain.ids import BatchId, IdSource, RequestId, UpstreamName
+from proxy.domain.moves import Conflict, Move, MoveResult
+from proxy.domain.request import Queue
+from proxy.routing.limitbook import LimitBook
+from proxy.routing.pricing import PriceBook
+from proxy.store.interface import Store
+from proxy.store.vault import Vault
+from proxy.upstream.interface import Upstream
+
+HOUR_SECONDS = 3600.0
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the engine remembers between steps."""
+
+    batch_failures: dict[BatchId, int] = field(default_factory=dict)
+    """Failed steps in a row, by batch."""
+    call_failures: dict[RequestId, int] = field(default_factory=dict)
+    """Failed calls in a row, by request."""
+    last_refusal: dict[RequestId, str] = field(default_factory=dict)
+    """What upstream said to the last failed call, by request: told to the client if time runs out."""
+    completed_without_output: dict[BatchId, float] = field(default_factory=dict)
+    """Completed batches whose output file is not there yet, and since when."""
+    collect_failures: dict[BatchId, int] = field(default_factory=dict)
+    """How often a batch's result files could not be read to their end."""
+    lines_cap: dict[Queue, int] = field(default_factory=dict)
+    """How many lines a queue's next batch may have after the provider's enqueued-token limit was hit."""
+    rung_lost_until: dict[UpstreamName, float] = field(default_factory=dict)
+    """Upstreams that answered 404 or 405 to batches, and until when they are not asked again."""
+    creations: dict[UpstreamName, deque[float]] = field(default_factory=dict)
+    """When batches were created within the last hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The seams and the settings. `batch_needs_seconds` is the time that a batch is given to complete."""
+
+    store: Store
+    upstreams: Mapping[UpstreamName, Upstream]
+    vault: Vault
+    prices: PriceBook
+    limits: LimitBook
+    clock: Clock
+    ids: IdSource
+    announce: Announce
+    settings: Settings
+    batch_needs_seconds: float
+    memory: Memory = field(default_factory=Memory)
+
+    def upstream(self, queue: Queue) -> Upstream:
+        """The queue's upstream; a `StoreFault` when the configuration no longer has it."""
+        upstream = self.upstreams.get(queue.upstream)
+        if upstream is None:
+            raise StoreFault(f"upstream {queue.upstream!r} has deferred requests but is no longer configured")
+        return upstream
+
+    async def auth(self, queue: Queue) -> Auth:
+        """The credential that buys for the queue."""
+        return await self.vault.open(queue.credential)
+
+    async def move(self, move: Move) -> bool:
+        """Make one move; False when somebody else was faster."""
+        return not isinstance((await self.store.apply([move]))[0], Conflict)
+
+    async def move_all(self, moves: list[Move]) -> list[MoveResult]:
+        return await self.store.apply(moves) if moves else []
+
+    def backoff_seconds(self, failures: int) -> float:
+        """Doubling from the configured start to its maximum."""
+        return min(self.settings.backoff_seconds * 2.0 ** min(failures, 30), self.settings.backoff_max_seconds)
+
+    def sells_batches(self, name: UpstreamName, now: float) -> bool:
+        """Whether an upstream has the batch rung, as far as is known."""
+        upstream = self.upstreams.get(name)
+        return upstream is not None and upstream.capabilities.batch and now >= self.rung_lost_until(name)
+
+    def rung_lost_until(self, name: UpstreamName) -> float:
+        return self.memory.rung_lost_until.get(name, 0.0)
+
+    def lose_rung(self, name: UpstreamName, now: float) -> None:
+        """An upstream does not know batches: do not offer them for a while."""
+        retry_at = now + self.settings.rung_retry_seconds
+        self.memory.rung_lost_until[name] = retry_at
+        self.announce(BatchTierLost(name, retry_at, now))
+
+    def creations_within_hour(self, name: UpstreamName, now: float) -> int:
+        created = self.memory.creations.setdefault(name, deque())
+        while created and created[0] <= now - HOUR_SECONDS:
+            created.popleft()
+        return len(created)
+
+    def note_creation(self, name: UpstreamName, now: float) -> None:
+        self.memory.creations.setdefault(name, deque()).append(now)
+
+    def forget_batch(self, batch_id: BatchId) -> None:
+        self.memory.batch_failures.pop(batch_id, None)
+        self.memory.completed_without_output.pop(batch_id, None)
+        self.memory.collect_failures.pop(batch_id, None)
+
+    def forget_request(self, request_id: RequestId) -> None:
+        self.memory.call_failures.pop(request_id, None)
+        self.memory.last_refusal.pop(request_id, None)

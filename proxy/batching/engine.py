@@ -1,0 +1,235 @@
+"""The engine: does all that is due, and says when to look again. Nothing else loops.
+
+`run_due(now)` cuts queues, starts a step for every batch that is due and a call for every request that must be
+escalated, and returns the next instant at which there is something to do. Steps run beside each other, one per batch,
+so that a slow upload stalls nobody; a step that fails is put off with a growing wait and announced. In production
+`run` is the loop; a test may call `run_due` and `settle` by itself.
+"""
+
+import asyncio
+import math
+from collections import Counter, deque
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from proxy.batching import clean, collect, escalate, poll, recover, stage, submit
+from proxy.batching.desk import Desk
+from proxy.domain.batch import Batch, BatchState
+from proxy.domain.errors import StandbyError, UpstreamFault
+from proxy.domain.events import StepFailed
+from proxy.domain.ids import BatchId, RequestId, UpstreamName
+from proxy.domain.moves import BatchPostponed
+from proxy.domain.request import Queue
+
+Key = TypeVar("Key")
+
+
+class Engine:
+    """Buys the answers of deferred requests. `run` once; `poke` when there is new work; `drain` to stop."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._steps: dict[BatchId, asyncio.Task[None]] = {}
+        self._calls: dict[RequestId, asyncio.Task[None]] = {}
+        self._chores: dict[str, asyncio.Task[None]] = {}
+        self._due: deque[escalate.Due] = deque()
+        self._look_at: dict[UpstreamName, float] = {}
+        self._queues_seen: set[Queue] = set()
+        self._swept_at = -math.inf
+        self._woken = asyncio.Event()
+        self._draining = False
+
+    def __repr__(self) -> str:
+        return f"<Engine steps={len(self._steps)} calls={len(self._calls)} draining={self._draining}>"
+
+    def backlog(self) -> dict[UpstreamName, int]:
+        """Requests that should be bought synchronously by now and wait for the rate limit, by upstream."""
+        return Counter(due.waiting.queue.upstream for due in self._due)
+
+    def poke(self) -> None:
+        """There may be something to do sooner than was said."""
+        self._woken.set()
+
+    def drain(self) -> None:
+        """Start nothing new; `run` returns when what is under way has ended."""
+        self._draining = True
+        self.poke()
+
+    async def run(self) -> None:
+        """Work until `drain`."""
+        clock, settings = self._desk.clock, self._desk.settings
+        async with asyncio.TaskGroup() as group:
+            await self._attempt("recover", recover.settle_orphaned_calls(self._desk))
+            while not self._draining:
+                self._woken.clear()
+                began_at = clock.now()
+                next_due_at = await self.run_due(began_at, group)
+                await clock.sleep_until(began_at + settings.tick_seconds)
+                await self._sleep_until(next_due_at)
+
+    async def run_due(self, now: float, group: asyncio.TaskGroup) -> float:
+        """Start all that is due at `now`; returns when to look again (infinity: on the next poke)."""
+        failed_at = now + self._desk.settings.look_seconds
+        try:
+            cut_at = await stage.cut_due_queues(self._desk, now)
+            batches = await self._desk.store.open_batches()
+            self._queues_seen.update(batch.queue for batch in batches)
+            looked_at = await self._escalate(batches, now, group)
+            batches_at = self._start_steps(batches, now, group)
+            self._start_chores(now, group)
+        except StandbyError as error:
+            self._failed("look", error, failed_at)
+            return failed_at
+        return min(cut_at, looked_at, batches_at)
+
+    async def settle(self) -> None:
+        """Wait until every step, call and chore that is under way has ended."""
+        while tasks := [*self._steps.values(), *self._calls.values(), *self._chores.values()]:
+            await asyncio.wait(tasks)
+
+    def _start_steps(self, batches: list[Batch], now: float, group: asyncio.TaskGroup) -> float:
+        next_due_at = math.inf
+        for batch in batches:
+            if batch.id in self._steps:
+                continue
+            if batch.due_at > now:
+                next_due_at = min(next_due_at, batch.due_at)
+                continue
+            self._start_step(batch, self._step(batch), group)
+        return next_due_at
+
+    def _start_step(self, batch: Batch, step: Coroutine[None, None, None], group: asyncio.TaskGroup) -> None:
+        task = group.create_task(self._guard(batch, step), name=f"{batch.state} {batch.id}")
+        self._steps[batch.id] = task
+        task.add_done_callback(lambda _: self._ended(self._steps, batch.id))
+
+    def _ended(self, tasks: dict[Key, asyncio.Task[None]], key: Key) -> None:
+        tasks.pop(key, None)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Requests may be queued again: look at their deadlines at the next tick."""
+        soon = self._desk.clock.now() + self._desk.settings.tick_seconds
+        for upstream, look_at in self._look_at.items():
+            self._look_at[upstream] = min(look_at, soon)
+        self.poke()
+
+    async def _step(self, batch: Batch) -> None:
+        desk = self._desk
+        match batch.state:
+            case BatchState.PLANNED:
+                await submit.upload(desk, batch)
+            case BatchState.UPLOADING:
+                await submit.restart_upload(desk, batch)
+            case BatchState.CREATING:
+                await recover.match_or_create(desk, batch)
+            case BatchState.IN_FLIGHT:
+                await poll.poll(desk, batch)
+            case BatchState.ENDED:
+                await collect.collect(desk, batch)
+            case BatchState.COLLECTED:
+                await clean.clean(desk, batch)
+            case BatchState.CLEANED | BatchState.ABANDONED:
+                return
+
+    async def _guard(self, batch: Batch, step: Coroutine[None, None, None]) -> None:
+        """A step that fails is put off; the batch stays as the store has it."""
+        try:
+            await step
+        except StandbyError as error:
+            await self._put_off(batch, error)
+        else:
+            self._desk.memory.batch_failures.pop(batch.id, None)
+
+    async def _put_off(self, batch: Batch, error: StandbyError) -> None:
+        memory = self._desk.memory
+        failures = memory.batch_failures.get(batch.id, 0)
+        memory.batch_failures[batch.id] = failures + 1
+        asked = error.after_seconds or 0.0 if isinstance(error, UpstreamFault) else 0.0
+        again_at = self._desk.clock.now() + max(self._desk.backoff_seconds(failures), asked)
+        self._failed(batch.state.value, error, again_at, batch)
+        await self._attempt("postpone", self._postpone(batch, again_at))
+
+    async def _postpone(self, batch: Batch, due_at: float) -> None:
+        await self._desk.move(BatchPostponed(batch.id, due_at))
+
+    async def _escalate(self, batches: list[Batch], now: float, group: asyncio.TaskGroup) -> float:
+        """Look at the waiting requests when it is time, and start the due calls that the rate limits let through."""
+        for upstream in self._desk.upstreams:
+            if now >= self._look_at.get(upstream, 0.0):
+                await self._look(upstream, batches, now, group)
+        free_calls = self._desk.settings.calls_max - len(self._calls)
+        calls, next_call_at = escalate.take_calls(self._desk, self._due, now, free_calls)
+        for due in calls:
+            self._start_call(due.waiting.id, escalate.call(self._desk, due), group)
+        return min(next_call_at, *self._look_at.values())
+
+    async def _look(self, upstream: UpstreamName, batches: list[Batch], now: float, group: asyncio.TaskGroup) -> None:
+        idle = [batch for batch in batches if batch.queue.upstream == upstream and batch.id not in self._steps]
+        found = await escalate.look(self._desk, upstream, idle, now)
+        self._look_at[upstream] = found.look_again_at
+        still_due = (due for due in self._due if due.waiting.queue.upstream != upstream)
+        self._due = deque((*still_due, *(due for due in found.due if due.waiting.id not in self._calls)))
+        for batch in found.abandons:
+            self._start_step(batch, escalate.abandon(self._desk, batch), group)
+        for batch in found.cancels:
+            self._start_step(batch, escalate.cancel(self._desk, batch), group)
+        for waiting in found.expired:
+            self._start_call(waiting.id, escalate.expire(self._desk, waiting), group)
+
+    def _start_call(self, request_id: RequestId, work: Coroutine[None, None, None], group: asyncio.TaskGroup) -> None:
+        if request_id in self._calls:
+            work.close()
+            return
+        task = group.create_task(self._attempt("call", work), name=f"call {request_id}")
+        self._calls[request_id] = task
+        task.add_done_callback(lambda _: self._ended(self._calls, request_id))
+
+    def _start_chores(self, now: float, group: asyncio.TaskGroup) -> None:
+        if now < self._swept_at + self._desk.settings.sweep_seconds or self._chores:
+            return
+        self._swept_at = now
+        task = group.create_task(self._sweep(now), name="sweep")
+        self._chores["sweep"] = task
+        task.add_done_callback(lambda _: self._ended(self._chores, "sweep"))
+
+    async def _sweep(self, now: float) -> None:
+        await self._attempt("sweep_store", clean.sweep_store(self._desk, now))
+        accounts: dict[tuple[UpstreamName, str], Queue] = {(q.upstream, q.credential): q for q in self._queues_seen}
+        for queue in accounts.values():
+            if self._desk.sells_batches(queue.upstream, now):
+                await self._attempt("sweep_files", self._sweep_files(queue, now))
+
+    async def _sweep_files(self, queue: Queue, now: float) -> None:
+        await clean.sweep_files(self._desk, queue, now)
+
+    async def _attempt(self, name: str, work: Coroutine[None, None, None]) -> None:
+        """Background work whose failure is announced, and found again by the next look."""
+        try:
+            await work
+        except StandbyError as error:
+            self._failed(name, error, self._desk.clock.now() + self._desk.settings.look_seconds)
+
+    def _failed(self, step: str, error: StandbyError, retry_at: float, batch: Batch | None = None) -> None:
+        self._desk.announce(
+            StepFailed(
+                step=step,
+                upstream=batch.queue.upstream if batch else None,
+                batch_id=batch.id if batch else None,
+                error=str(error),
+                retry_at=retry_at,
+                at=self._desk.clock.now(),
+            )
+        )
+
+    async def _sleep_until(self, at: float) -> None:
+        """Wait for the instant or for a poke, whichever is first."""
+        if math.isinf(at):
+            await self._woken.wait()
+            return
+        async with asyncio.TaskGroup() as group:
+            timer = group.create_task(self._desk.clock.sleep_until(at), name="engine timer")
+            woken = group.create_task(self._woken.wait(), name="engine wake")
+            await asyncio.wait((timer, woken), return_when=asyncio.FIRST_COMPLETED)
+            timer.cancel()
+            woken.cancel()

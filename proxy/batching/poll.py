@@ -1,0 +1,83 @@
+"""Asking how a job is doing, and noticing its end."""
+
+from proxy.batching.desk import Desk
+from proxy.domain.batch import Batch, BatchOutcome
+from proxy.domain.errors import UpstreamFault
+from proxy.domain.moves import BatchEnded, BatchPolled, BatchPostponed, BatchVanished
+from proxy.routing import polling
+from proxy.upstream.interface import ProviderBatch
+
+TERMINAL = {
+    "completed": BatchOutcome.COMPLETED,
+    "expired": BatchOutcome.EXPIRED,
+    "cancelled": BatchOutcome.CANCELLED,
+    "failed": BatchOutcome.FAILED,
+}
+NOT_FOUND = 404
+
+
+async def poll(desk: Desk, batch: Batch) -> None:
+    """IN_FLIGHT: take over the provider's account of the job."""
+    if batch.provider_id is None:
+        raise AssertionError(f"{batch.id} is in flight without a provider's id")
+    try:
+        seen = await desk.upstream(batch.queue).retrieve(await desk.auth(batch.queue), batch.provider_id)
+    except UpstreamFault as fault:
+        if fault.status != NOT_FOUND:
+            raise
+        await _not_found(desk, batch)
+        return
+    outcome = TERMINAL.get(seen.status)
+    if outcome is None or _output_is_late(desk, batch, seen, outcome):
+        await _still_running(desk, batch, seen)
+        return
+    now = desk.clock.now()
+    await desk.move(
+        BatchEnded(
+            batch.id,
+            now,
+            outcome,
+            seen.status,
+            seen.completed_lines,
+            seen.failed_lines,
+            seen.output_file_id,
+            seen.error_file_id,
+            due_at=now,
+        )
+    )
+
+
+async def _not_found(desk: Desk, batch: Batch) -> None:
+    """A job may answer 404 right after its creation; only later does that mean that it is gone."""
+    now = desk.clock.now()
+    gone_at = (batch.submitted_at or batch.created_at) + desk.settings.vanish_seconds
+    if now < gone_at:
+        await desk.move(BatchPostponed(batch.id, due_at=_next_at(desk, batch, now, "not_found")))
+        return
+    await desk.move(BatchVanished(batch.id, now, due_at=now))
+
+
+def _output_is_late(desk: Desk, batch: Batch, seen: ProviderBatch, outcome: BatchOutcome) -> bool:
+    """A completed job can lack its output file for a while. Its first terminal poll starts the wait."""
+    if outcome is not BatchOutcome.COMPLETED or seen.completed_lines == 0 or seen.output_file_id:
+        return False
+    now = desk.clock.now()
+    first_seen_at = desk.memory.completed_without_output.setdefault(batch.id, now)
+    return now < first_seen_at + desk.settings.absent_output_seconds
+
+
+async def _still_running(desk: Desk, batch: Batch, seen: ProviderBatch) -> None:
+    now = desk.clock.now()
+    due_at = _next_at(desk, batch, now, seen.status)
+    await desk.move(BatchPolled(batch.id, now, seen.status, seen.completed_lines, seen.failed_lines, due_at))
+
+
+def _next_at(desk: Desk, batch: Batch, now: float, status: str) -> float:
+    return polling.next_poll_at(
+        submitted_at=batch.submitted_at or batch.created_at,
+        now=now,
+        deadline_at=batch.deadline_at,
+        settings=desk.settings.poll,
+        provider_status=status,
+        jitter=int(batch.id[-4:], 16) / 0xFFFF,
+    )

@@ -1,0 +1,63 @@
+"""Finding out what happened before acting again: after a lost reply, and after a restart."""
+
+from proxy.batching.desk import Desk
+from proxy.batching.settle import Owed, lost_row
+from proxy.batching.submit import BATCH_KEY, create, submitted
+from proxy.domain.attempt import Attempt
+from proxy.domain.batch import Batch
+from proxy.domain.events import WasteBooked
+from proxy.domain.moves import AttemptLost, AttemptWithdrawn, BatchPostponed, Conflict, ProvedAbsent
+from proxy.domain.request import Waiting
+from proxy.upstream.interface import ProviderBatch
+
+CLOCK_SKEW_SECONDS = 300.0
+"""How far the provider's clock may be behind ours before its list is searched too short."""
+
+
+async def match_or_create(desk: Desk, batch: Batch) -> None:
+    """CREATING with an unknown fate: look for our id in the provider's list before creating anything again.
+
+    Before the settle time the list may not show a job that was just created, so its absence proves nothing.
+    """
+    found = await _find(desk, batch)
+    if found is not None:
+        await submitted(desk, batch, found, found=True)
+        return
+    now = desk.clock.now()
+    settled_at = (batch.creating_at or batch.created_at) + desk.settings.settle_seconds
+    if now < settled_at:
+        await desk.move(BatchPostponed(batch.id, due_at=settled_at))
+        return
+    if await desk.move(ProvedAbsent(batch.id, now, due_at=now + desk.settings.settle_seconds)):
+        await create(desk, batch)
+
+
+async def _find(desk: Desk, batch: Batch) -> ProviderBatch | None:
+    """The provider's job that carries our id. The list is newest first: jobs older than ours end the search."""
+    oldest = batch.created_at - CLOCK_SKEW_SECONDS
+    async for candidate in desk.upstream(batch.queue).list_batches(await desk.auth(batch.queue)):
+        if candidate.metadata.get(BATCH_KEY) == batch.id:
+            return candidate
+        if candidate.created_at and candidate.created_at < oldest:
+            return None
+    return None
+
+
+async def settle_orphaned_calls(desk: Desk) -> None:
+    """At the start: calls that a dead process left behind are not under way any more.
+
+    One that was not sent is withdrawn. One that was sent may have been billed: it is booked with an unknown amount,
+    and its request is bought again.
+    """
+    now = desk.clock.now()
+    for attempt, waiting in await desk.store.live_calls():
+        if await desk.move(AttemptWithdrawn(attempt.id, now)):
+            continue
+        lost = _lost(attempt, waiting, now)
+        if not isinstance((await desk.store.apply([lost]))[0], Conflict):
+            desk.announce(WasteBooked(lost.ledger))
+
+
+def _lost(attempt: Attempt, waiting: Waiting, now: float) -> AttemptLost:
+    owed = Owed(waiting.id, waiting.tenant, waiting.queue, waiting.policy, waiting.accepted_at, waiting.deadline_at)
+    return AttemptLost(attempt.id, now, ready_at=now, ledger=lost_row(owed, attempt.id, attempt.tier, now))

@@ -1,0 +1,113 @@
+"""The `standby` command."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+
+import click
+
+from proxy import __version__
+from proxy.domain.errors import ConfigFault, StandbyError
+from proxy.runtime import command
+from proxy.runtime.loop import new_event_loop
+
+EXIT_CONFIG = 2
+"""The exit code for a configuration, a policy or a command line that cannot be used."""
+CONFIG_FILE = Path("config.yaml")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="standby")
+def main() -> None:
+    """An OpenAI-compatible proxy that decides, for each request, sync or batch."""
+
+
+@main.command()
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="YAML file. Default: ./config.yaml if it is there, else built-in defaults.",
+)
+@click.option("--host", help="Address to listen on. Default: 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, 0 for any free one. Default: 8080.")
+@click.option("--store", help="Where deferred requests live: sqlite:PATH. Default: sqlite:standby.db.")
+@click.option("--upstream", help="Base URL of the first upstream. Default: https://api.openai.com/v1.")
+@click.option("--open-to-network", is_flag=True, help="Listen beyond loopback although no proxy keys are configured.")
+def serve(config_file: Path | None, *, open_to_network: bool, **overrides: str | int | None) -> None:
+    """Run the proxy until SIGTERM or Ctrl-C, then drain and stop. SIGHUP reloads the policy."""
+    file = config_file or (CONFIG_FILE if CONFIG_FILE.exists() else None)
+    with _Faults():
+        config = command.read_config(
+            file,
+            os.environ,
+            **(overrides | {"open_to_network": open_to_network or None}),  # type: ignore[arg-type]  # click types them
+        )
+        _run(command.serve(config, os.environ, click.echo))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9100, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--seed", default=0, show_default=True, help="Everything random follows from it.")
+@click.option(
+    "--time-scale", default=1.0, show_default=True, help="Provider seconds per second: 1440 makes a day a minute."
+)
+@click.option("--rpm", default=10_000, show_default=True, help="Requests a minute per key and model.")
+@click.option("--tpm", default=10_000_000, show_default=True, help="Tokens a minute per key and model.")
+@click.option("--latency-seconds", default=0.0, show_default=True, help="Provider seconds of a synchronous call.")
+@click.option("--flex-refusal-probability", default=0.0, show_default=True, help="Share of flex calls that get a 429.")
+@click.option(
+    "--turnaround",
+    default="mixture",
+    show_default=True,
+    help="How long batches take: constant:SECONDS, lognormal:MEDIAN,SIGMA, mixture[:SLOWNESS], stuck[:DONE_SHARE].",
+)
+def emulate(host: str, port: int, turnaround: str, **settings: float) -> None:
+    """Run a strict, OpenAI-shaped fake provider. Any bearer token is an account; GET /emulator/account is its bill."""
+    with _Faults():
+        _run(command.emulate(host, port, turnaround, settings, click.echo))
+
+
+@main.command()
+@click.option("--seed", default=0, show_default=True, help="Which requests come when follows from it.")
+def demo(seed: int) -> None:
+    """Show it: fake provider, proxy and the stock openai package; ends within two minutes with a settlement."""
+    from proxy.demo.show import show  # noqa: PLC0415  it imports openai, which the other commands do without
+
+    with _Faults():
+        _run(show(seed))
+
+
+class _Faults:
+    """Turns what we know how to say into one clear line and an exit code."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        match error:
+            case ConfigFault():
+                click.echo(f"standby: {error}", err=True)
+                sys.exit(EXIT_CONFIG)
+            case StandbyError() | OSError():
+                click.echo(f"standby: {error}", err=True)
+                sys.exit(1)
+            case KeyboardInterrupt():
+                sys.exit(128 + signal.SIGINT)
+            case _:
+                return
+
+
+def _run(work: Coroutine[None, None, int]) -> None:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        sys.exit(runner.run(work))
+
+
+if __name__ == "__main__":
+    main()

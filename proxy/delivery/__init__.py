@@ -1,0 +1,1 @@
+"""Handing answers back: wake whoever holds a connection, attach retries to the same work."""

@@ -1,0 +1,1 @@
+"""Build everything, wire events, start and stop in order."""

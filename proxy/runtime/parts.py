@@ -1,0 +1,101 @@
+"""Building single parts from the configuration."""
+
+from collections.abc import Mapping
+
+import aiohttp
+
+from proxy.config.settings import Config, UpstreamSettings
+from proxy.domain.clock import Clock
+from proxy.domain.credential import Auth
+from proxy.domain.ids import CredentialId
+from proxy.routing.pricing import PriceBook
+from proxy.server.accounts import Account, Accounts
+from proxy.server.auth import Doorman
+from proxy.store.interface import Store
+from proxy.store.sqlite import SqliteStore
+from proxy.store.vault import Vault, read_secret
+from proxy.upstream import openai
+from proxy.upstream.costmap import read_cost_map
+from proxy.upstream.interface import Capabilities
+
+KEY_FILE = "standby.key"
+
+
+async def open_store(config: Config, clock: Clock) -> Store:
+    """The configured store, started."""
+    store = SqliteStore(config.store.path, clock)
+    await store.start()
+    return store
+
+
+def build_vault(config: Config, store: Store, environ: Mapping[str, str]) -> Vault:
+    """The vault, with the configured credentials in it."""
+    secret = read_secret(environ, config.store.key_file or config.store.path.parent / KEY_FILE)
+    configured = {
+        configured_id(upstream): auth
+        for upstream in config.upstreams
+        if (auth := configured_auth(upstream, environ)) is not None
+    }
+    return Vault(store, secret, configured)
+
+
+def build_accounts(
+    config: Config, session: aiohttp.ClientSession, environ: Mapping[str, str], clock: Clock
+) -> Accounts:
+    """Every upstream, with the models that go there."""
+    return Accounts(
+        Account(
+            upstream=openai.OpenAIUpstream(upstream_settings(upstream), session, clock.now),
+            models=upstream.models,
+            auth=configured_auth(upstream, environ),
+            credential_id=configured_id(upstream),
+        )
+        for upstream in config.upstreams
+    )
+
+
+def build_doorman(config: Config, vault: Vault, accounts: Accounts) -> Doorman:
+    """Who lets callers in: by proxy keys where there are any, else by their own."""
+    has_configured = any(account.auth is not None for account in accounts)
+    return Doorman(config.keys, vault.tenant_of, has_configured_credential=has_configured)
+
+
+def read_prices(config: Config) -> PriceBook:
+    """LiteLLM's cost map with the configured overrides."""
+    cost_map = read_cost_map(config.cost_map)
+    return PriceBook.from_cost_map(cost_map.models, config.prices, cost_map.source)
+
+
+def configured_id(upstream: UpstreamSettings) -> CredentialId:
+    """The credential's id stays the same when the key behind it is rotated: its deferred requests go on."""
+    return CredentialId(f"configured-{upstream.name}")
+
+
+def configured_auth(upstream: UpstreamSettings, environ: Mapping[str, str]) -> Auth | None:
+    """The upstream's own credential, from the environment."""
+    key = environ.get(upstream.api_key_env) if upstream.api_key_env else None
+    return None if not key else Auth((("authorization", f"Bearer {key}"),))
+
+
+def upstream_settings(upstream: UpstreamSettings) -> openai.Settings:
+    """The adapter's settings for a configured upstream."""
+    batches = upstream.batches
+    return openai.Settings(
+        name=upstream.name,
+        base_url=upstream.base_url,
+        capabilities=Capabilities(
+            batch=upstream.batch,
+            flex=upstream.flex,
+            endpoints=batches.endpoints,
+            lines_max=batches.lines_max,
+            bytes_max=batches.body_max_bytes,
+            window=batches.window,
+            window_seconds=batches.window_seconds,
+            refuses=batches.refuses,
+        ),
+        headers=upstream.headers,
+        connect_seconds=upstream.connect_seconds,
+        call_seconds=upstream.call_seconds,
+        control_seconds=upstream.control_seconds,
+        stall_seconds=upstream.stall_seconds,
+    )

@@ -1,0 +1,215 @@
+"""The running proxy: build every part, start them in order, stop them in order. No decision about requests is here.
+
+async with running(config, clock, environ) as service:
+    await service.stopped.wait()
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from proxy.batching.desk import Desk
+from proxy.batching.engine import Engine
+from proxy.config.settings import Config
+from proxy.delivery.holds import Holds
+from proxy.domain.clock import Clock
+from proxy.domain.errors import ConfigFault
+from proxy.domain.ids import IdSource
+from proxy.routing.limitbook import LimitBook
+from proxy.runtime.parts import build_accounts, build_doorman, build_vault, open_store, read_prices
+from proxy.runtime.reload import PolicyWatch
+from proxy.runtime.state import State
+from proxy.server.accounts import Account
+from proxy.server.app import App
+from proxy.server.booking import Bookings
+from proxy.server.house import House
+from proxy.server.leavers import Leavers
+from proxy.telemetry.fanout import Announcer
+from proxy.telemetry.logs import Logs
+from proxy.telemetry.metrics import Metrics
+from proxy.upstream.http import open_session
+
+LAG_SECONDS = 5.0
+"""How often the event loop's lag is measured."""
+HEADER_BYTES_MAX = 65_536
+"""Of one header, in a client's request."""
+
+
+@dataclass(slots=True)
+class Service:
+    """A running proxy. `port` is the one that is listened on. Set `stopped` to end it."""
+
+    host: str
+    port: int
+    desk: Desk
+    engine: Engine
+    house: House
+    metrics: Metrics
+    state: State
+    announcer: Announcer
+    policy_watch: PolicyWatch
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def url(self) -> str:
+        """Where a client's `base_url` points, before `/v1`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+@asynccontextmanager
+async def running(
+    config: Config,
+    clock: Clock,
+    environ: Mapping[str, str],
+    *,
+    random_bits: Callable[[int], int] = secrets.randbits,
+    with_logs: bool = True,
+) -> AsyncIterator[Service]:
+    """Start everything, and stop it in order when the block is left: drain, then close. Raises `ConfigFault` and
+    `StoreFault` when it cannot start, with nothing left running.
+    """
+    async with AsyncExitStack() as stack:
+        service = await _build(config, clock, environ, stack, random_bits=random_bits, with_logs=with_logs)
+        runner = web.ServerRunner(
+            web.Server(
+                App(service.house),
+                handler_cancellation=True,
+                access_log=None,
+                auto_decompress=False,
+                max_line_size=HEADER_BYTES_MAX,
+                max_field_size=HEADER_BYTES_MAX,
+            )
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        async with asyncio.TaskGroup() as background:
+            tasks = [
+                background.create_task(service.house.bookings.run(), name="bookings"),
+                background.create_task(service.house.leavers.run(), name="leavers"),
+                background.create_task(service.policy_watch.run(), name="policy watch"),
+                background.create_task(_watch_lag(service.state, clock), name="lag"),
+            ]
+            working = background.create_task(service.engine.run(), name="engine")
+            try:
+                service.port = await _listen(runner, config, service.port)
+                yield service
+            finally:
+                await _drain(service, runner, working, config.server.drain_seconds)
+                for task in tasks:
+                    task.cancel()
+
+
+async def _build(
+    config: Config,
+    clock: Clock,
+    environ: Mapping[str, str],
+    stack: AsyncExitStack,
+    *,
+    random_bits: Callable[[int], int],
+    with_logs: bool,
+) -> Service:
+    store = await open_store(config, clock)
+    stack.push_async_callback(store.close)
+    session = open_session(connections_max=0)
+    stack.push_async_callback(session.close)
+    announcer = Announcer()
+    prices = read_prices(config)
+    ids = IdSource(random_bits)
+    vault = build_vault(config, store, environ)
+    accounts = build_accounts(config, session, environ, clock)
+    limits = LimitBook({upstream.name: upstream.limits for upstream in config.upstreams})
+    desk = Desk(
+        store=store,
+        upstreams={account.upstream.name: account.upstream for account in accounts},
+        vault=vault,
+        prices=prices,
+        limits=limits,
+        clock=clock,
+        ids=ids,
+        announce=announcer.announce,
+        settings=config.batching,
+        batch_needs_seconds=config.planner.batch_needs_seconds,
+    )
+    engine = Engine(desk)
+    holds = Holds()
+    policy_watch = PolicyWatch(config.policy_file, clock, announcer.announce)
+    metrics = Metrics()
+
+    async def metrics_page(openmetrics: bool) -> tuple[bytes, str]:  # noqa: FBT001  the seam's own shape
+        return metrics.render(await state.gauges(), openmetrics=openmetrics)
+
+    house = House(
+        settings=config.server,
+        store=store,
+        vault=vault,
+        doorman=build_doorman(config, vault, accounts),
+        accounts=accounts,
+        session=session,
+        prices=prices,
+        limits=limits,
+        holds=holds,
+        bookings=Bookings(store, clock, announcer.announce),
+        leavers=Leavers(store, holds, clock, announcer.announce, config.server.return_grace_seconds),
+        policy=policy_watch.policy,
+        timezone=config.timezone,
+        clock=clock,
+        ids=ids,
+        announce=announcer.announce,
+        poke_engine=engine.poke,
+        batch_is_sold=_batch_is_sold(desk),
+        batch_needs_seconds=config.planner.batch_needs_seconds + config.batching.cut.age_seconds,
+        metrics_page=metrics_page,
+        hop=f"standby-{secrets.token_hex(6)}",
+    )
+    state = State(store=store, engine=engine, house=house, limits=limits, announcer=announcer, clock=clock)
+    connect(announcer, metrics, holds, with_logs=with_logs)
+    policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
+    return Service(config.server.host, config.server.port, desk, engine, house, metrics, state, announcer, policy_watch)
+
+
+def connect(announcer: Announcer, metrics: Metrics, holds: Holds, *, with_logs: bool) -> None:
+    """Who listens to events. `holds` is the only listener that changes what happens next: it wakes held clients."""
+    announcer.connect(holds.listen)
+    announcer.connect(metrics.listen)
+    if with_logs:
+        announcer.connect(Logs().listen)
+
+
+def _batch_is_sold(desk: Desk) -> Callable[[Account, float], bool]:
+    return lambda account, now: desk.sells_batches(account.upstream.name, now)
+
+
+async def _listen(runner: web.ServerRunner, config: Config, port: int) -> int:
+    site = web.TCPSite(runner, config.server.host, port, backlog=config.server.backlog)
+    try:
+        await site.start()
+    except OSError as error:
+        address = f"{config.server.host}:{port}"
+        raise ConfigFault(f"cannot listen on {address}: {error.strerror or error}; choose another --port") from error
+    bound: int = runner.addresses[0][1]
+    return bound
+
+
+async def _drain(service: Service, runner: web.ServerRunner, working: asyncio.Task[None], drain_seconds: float) -> None:
+    """Take no new work, tell held clients to come back, let what is under way end, book what is left."""
+    service.house.draining = True
+    for site in runner.sites:
+        await site.stop()
+    service.house.holds.wake_all()
+    service.engine.drain()
+    await asyncio.wait({working}, timeout=drain_seconds)
+    working.cancel()
+    await runner.shutdown()
+    await service.house.bookings.flush()
+
+
+async def _watch_lag(state: State, clock: Clock) -> None:
+    while True:
+        began = clock.monotonic()
+        await asyncio.sleep(LAG_SECONDS)
+        state.lag.seconds = max(0.0, clock.monotonic() - began - LAG_SECONDS)

@@ -1,0 +1,79 @@
+"""One look at the state of everything, for the gauges of `/metrics`."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from proxy.batching.engine import Engine
+from proxy.domain.batch import BatchState
+from proxy.domain.clock import Clock
+from proxy.domain.events import LimitKind
+from proxy.domain.ids import UpstreamName
+from proxy.domain.moves import TRIES_EXHAUSTED
+from proxy.domain.request import Stage
+from proxy.routing.limitbook import LimitBook
+from proxy.server.house import House
+from proxy.store.interface import Store
+from proxy.telemetry.fanout import Announcer
+from proxy.telemetry.gauges import Gauges, LimitView
+
+BATCH_PREFIX = "batch:"
+
+
+@dataclass(slots=True)
+class Lag:
+    """How late the event loop was at the last look: its own queue of work, in seconds."""
+
+    seconds: float = 0.0
+
+
+class State:
+    """`proxy.telemetry.gauges.StateReader` over the running parts."""
+
+    def __init__(
+        self, *, store: Store, engine: Engine, house: House, limits: LimitBook, announcer: Announcer, clock: Clock
+    ) -> None:
+        self.lag = Lag()
+        self._store = store
+        self._engine = engine
+        self._house = house
+        self._limits = limits
+        self._announcer = announcer
+        self._clock = clock
+
+    async def gauges(self) -> Gauges:
+        now = self._clock.now()
+        requests, batches = await self._counts()
+        return Gauges(
+            at=now,
+            queues=await self._store.queues(now, tries_max=TRIES_EXHAUSTED, deadline_after=0.0),
+            open_requests=requests,
+            open_batches=batches,
+            escalation_backlog=self._engine.backlog(),
+            shadow_wait_seconds={
+                (upstream, model): limits.shadow.virtual_wait_seconds(now) for upstream, model, limits in self._limits
+            },
+            rate_used_ratio=self._used(now),
+            held_connections=len(self._house.holds),
+            urgent_inflight=self._house.calls_under_way,
+            unbooked_rows=self._house.bookings.unbooked,
+            listener_failures=self._announcer.failures,
+            event_loop_lag_seconds=self.lag.seconds,
+        )
+
+    async def _counts(
+        self,
+    ) -> tuple[dict[tuple[UpstreamName, str, Stage], int], dict[tuple[UpstreamName, str, BatchState], int]]:
+        requests: dict[tuple[UpstreamName, str, Stage], int] = defaultdict(int)
+        batches: dict[tuple[UpstreamName, str, BatchState], int] = defaultdict(int)
+        for (upstream, model, word), count in (await self._store.counts()).items():
+            if word.startswith(BATCH_PREFIX):
+                batches[upstream, model, BatchState(word.removeprefix(BATCH_PREFIX))] += count
+            else:
+                requests[upstream, model, Stage(word)] += count
+        return requests, batches
+
+    def _used(self, now: float) -> dict[tuple[UpstreamName, str, LimitKind, LimitView], float]:
+        return {
+            (upstream, model, LimitKind.REQUESTS, LimitView.ACTUAL): limits.actual.used_ratio(now)
+            for upstream, model, limits in self._limits
+        }

@@ -1,0 +1,1 @@
+"""The HTTP rim: real clients on aiohttp."""

@@ -1,0 +1,56 @@
+"""Which configured upstream a call goes to, and with what it is bought there."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from proxy.domain.credential import Auth
+from proxy.domain.errors import ClientFault
+from proxy.domain.ids import CredentialId
+from proxy.server.auth import UNAUTHORIZED, Caller
+from proxy.store.vault import Vault
+from proxy.upstream.openai import OpenAIUpstream
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One upstream as the server uses it. `models` are globs; `auth` is its configured credential, if it has one."""
+
+    upstream: OpenAIUpstream
+    models: tuple[str, ...]
+    auth: Auth | None
+    credential_id: CredentialId
+
+    def buys_with(self, caller: Caller) -> Auth:
+        """The credential for a call of this client. Raises `ClientFault` 401 when there is none."""
+        auth = caller.auth or self.auth
+        if auth is None:
+            raise ClientFault(
+                f"The upstream {self.upstream.name!r} has no configured credential, and the call brings none.",
+                status=UNAUTHORIZED,
+                code="missing_api_key",
+            )
+        return auth
+
+    async def keeps(self, caller: Caller, vault: Vault) -> CredentialId:
+        """The credential's id, durable where it is the client's own."""
+        if caller.auth is None:
+            return self.credential_id
+        return await vault.keep(caller.auth)
+
+
+class Accounts:
+    """Finds the account for a model: the first whose globs match, else the first of all."""
+
+    def __init__(self, accounts: Iterable[Account]) -> None:
+        self._accounts = tuple(accounts)
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._accounts)
+
+    def of(self, model: str | None) -> Account:
+        if model is not None:
+            for account in self._accounts:
+                if any(fnmatchcase(model, glob) for glob in account.models):
+                    return account
+        return self._accounts[0]

@@ -1,0 +1,36 @@
+"""Health, readiness and metrics: for machines, without a key, with nothing in them that is a tenant's."""
+
+import msgspec
+from aiohttp import web
+
+from proxy.domain.errors import StoreFault
+from proxy.server.house import House
+from proxy.server.replies import UNAVAILABLE, reply
+
+
+async def serve(house: House, request: web.BaseRequest) -> web.Response | None:
+    """The answer to one of these routes, None for every other."""
+    if request.method not in {"GET", "HEAD"}:
+        return None
+    match request.path:
+        case "/healthz":
+            return reply(200, b'{"status":"ok"}')
+        case "/readyz":
+            return await _ready(house)
+        case "/metrics":
+            openmetrics = "application/openmetrics-text" in request.headers.get("Accept", "")
+            page, content_type = await house.metrics_page(openmetrics)
+            return reply(200, page, (("Content-Type", content_type),))
+        case _:
+            return None
+
+
+async def _ready(house: House) -> web.Response:
+    """Ready while new deferred requests can be taken: the store answers, and the process is not about to stop."""
+    if house.draining:
+        return reply(UNAVAILABLE, b'{"status":"draining"}')
+    try:
+        await house.store.counts()
+    except StoreFault as fault:
+        return reply(UNAVAILABLE, msgspec.json.encode({"status": "store_unavailable", "reason": str(fault)}))
+    return reply(200, b'{"status":"ready"}')

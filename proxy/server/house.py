@@ -1,0 +1,55 @@
+"""Everything that a handler needs, built once by the runtime."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import tzinfo
+
+import aiohttp
+
+from proxy.delivery.holds import Holds
+from proxy.domain.clock import Clock
+from proxy.domain.events import Announce
+from proxy.domain.ids import IdSource
+from proxy.routing.limitbook import LimitBook
+from proxy.routing.policy import Policy
+from proxy.routing.pricing import PriceBook
+from proxy.server.accounts import Account, Accounts
+from proxy.server.auth import Doorman
+from proxy.server.booking import Bookings
+from proxy.server.leavers import Leavers
+from proxy.server.settings import Settings
+from proxy.store.interface import Store
+from proxy.store.vault import Vault
+
+
+@dataclass(slots=True)
+class House:
+    """The seams of the server.
+
+    `policy` is the one in force: a reload replaces it whole. `batch_is_sold` says whether an account has the batch
+    tier right now. `hop` is this process's name in `Via`: a call that carries it has come round in a circle.
+    """
+
+    settings: Settings
+    store: Store
+    vault: Vault
+    doorman: Doorman
+    accounts: Accounts
+    session: aiohttp.ClientSession
+    prices: PriceBook
+    limits: LimitBook
+    holds: Holds
+    bookings: Bookings
+    leavers: Leavers
+    policy: Policy
+    timezone: tzinfo
+    clock: Clock
+    ids: IdSource
+    announce: Announce
+    poke_engine: Callable[[], None]
+    batch_is_sold: Callable[[Account, float], bool]
+    batch_needs_seconds: float
+    metrics_page: Callable[[bool], Awaitable[tuple[bytes, str]]]
+    hop: str
+    draining: bool = False
+    calls_under_way: int = field(default=0)

@@ -1,0 +1,246 @@
+"""Calls that may be deferred: read what they say about time, decide, and serve them at once or take them in.
+
+A call with a JSON body to a route that sells tokens is read far enough to decide; everything else is relayed as it
+streams. A deferred call is validated and durable before anything is answered.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from proxy.delivery.attach import accept_or_attach
+from proxy.domain.decision import Delivery, Urgency
+from proxy.domain.errors import ClientFault
+from proxy.domain.events import RequestAccepted, RequestAttached, RequestDecided, ShadowLimited
+from proxy.domain.ids import RequestId
+from proxy.domain.request import Queue, Request
+from proxy.domain.tier import Tier
+from proxy.routing import planner
+from proxy.routing.policy import Facts
+from proxy.routing.terms import Terms
+from proxy.server.auth import Caller
+from proxy.server.deferred import accepted
+from proxy.server.exchange import Exchange
+from proxy.server.hold import Held, hold
+from proxy.server.house import House
+from proxy.server.relay import relay
+from proxy.server.unpack import unpacked_request
+from proxy.wire.body import estimate_tokens, read_hints, without_own_metadata
+from proxy.wire.lines import line_body, validate
+from proxy.wire.patience import identify
+from proxy.wire.urgency import Prefix, read_urgency
+
+SELLING = frozenset(
+    {
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v1/completions",
+        "/v1/moderations",
+        "/v1/images/generations",
+    }
+)
+"""Routes whose calls buy tokens by a JSON body: the ones that can be decided upon."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+TOO_LARGE = 413
+
+
+async def serve(
+    house: House, request: web.BaseRequest, caller: Caller, prefix: Prefix | None, path: str
+) -> web.StreamResponse:
+    """Serve one `/v1/...` call."""
+    now, started = house.clock.now(), house.clock.monotonic()
+    endpoint = path.partition("?")[0].rstrip("/")
+    body = await _read(house, request) if _is_selling(request, endpoint) else None
+    hints = None if body is None else read_hints(_plain(house, request, body))
+    model = (hints.model if hints else None) or ""
+    account = house.accounts.of(model or None)
+    urgency = read_urgency(prefix=prefix, headers=request.headers, hints=hints, now=now, timezone=house.timezone)
+    arrived = Exchange(
+        request, house.ids.request(now), caller, account, path, endpoint, model, body, hints, now, started
+    )
+    exchange = _decided(house, arrived, urgency)
+    house.announce(
+        RequestDecided(
+            request_id=exchange.request_id,
+            tenant=caller.tenant,
+            upstream=account.upstream.name,
+            model=model,
+            endpoint=endpoint,
+            tier=exchange.decision.tier,
+            reason=exchange.decision.reason,
+            policy=exchange.decision.policy,
+            deadline_at=exchange.decision.deadline_at,
+            at=now,
+        )
+    )
+    if exchange.decision.tier is not Tier.BATCH:
+        return await relay(house, exchange)
+    return await _defer(house, exchange, urgency)
+
+
+def _is_selling(request: web.BaseRequest, endpoint: str) -> bool:
+    return request.method == "POST" and endpoint in SELLING
+
+
+async def _read(house: House, request: web.BaseRequest) -> bytes:
+    """The body, up to the limit."""
+    limit = house.settings.body_max_bytes
+    if request.content_length is not None and request.content_length > limit:
+        raise _too_large(limit)
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(CONTINUE)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> ClientFault:
+    return ClientFault(f"The body is larger than the limit of {limit} bytes.", status=TOO_LARGE, code="body_too_large")
+
+
+def _plain(house: House, request: web.BaseRequest, body: bytes) -> bytes:
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() == "identity":
+        return body
+    return unpacked_request(body, encoding, house.settings.body_max_bytes)
+
+
+def _without_own_metadata(exchange: Exchange) -> bytes | None:
+    """What goes upstream: the client's own bytes, unless they carry words that are meant for Standby."""
+    hints, body = exchange.hints, exchange.body
+    if hints is None or body is None or "Content-Encoding" in exchange.request.headers:
+        return body
+    if hints.metadata_deadline is None and hints.metadata_priority is None:
+        return body
+    return without_own_metadata(body)
+
+
+def _decided(house: House, exchange: Exchange, urgency: Urgency) -> Exchange:
+    """The exchange with its decision; one whose body was not read keeps the one that it came with."""
+    hints, body = exchange.hints, exchange.body
+    if hints is None or body is None:
+        return exchange
+    facts = Facts(
+        model=exchange.model,
+        endpoint=exchange.endpoint,
+        tenant=exchange.caller.tenant,
+        key=exchange.caller.key,
+        headers=_lowered(exchange.request.headers),
+        metadata=hints.metadata,
+        stream=hints.stream,
+        has_tools=hints.has_tools,
+        input_tokens=estimate_tokens(body),
+        output_tokens=hints.max_output_tokens,
+        local_time=datetime.fromtimestamp(exchange.started_at, house.timezone),
+    )
+    sold = exchange.account.upstream.capabilities
+    decision = planner.decide(
+        urgency=urgency,
+        terms=_with_key_default(house.policy.terms(facts), exchange.caller),
+        offer=planner.Offer(house.batch_is_sold(exchange.account, exchange.started_at), sold.flex, sold.endpoints),
+        endpoint=exchange.endpoint,
+        model=exchange.model,
+        body_bytes=len(body),
+        line_bytes_max=sold.bytes_max,
+        book=house.prices,
+        now=exchange.started_at,
+        needs_seconds=house.batch_needs_seconds,
+    )
+    return replace(exchange, decision=decision, body=_without_own_metadata(exchange))
+
+
+def _lowered(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _with_key_default(terms: Terms, caller: Caller) -> Terms:
+    """A key's own default comes before the policy's."""
+    if caller.deadline_seconds is None:
+        return terms
+    return replace(terms, default_deadline_seconds=caller.deadline_seconds)
+
+
+async def _defer(house: House, exchange: Exchange, urgency: Urgency) -> web.StreamResponse:
+    """Take a call in: validate, make durable, hold or answer 202."""
+    new = await _request(house, exchange)
+    attached = await accept_or_attach(
+        house.store, new, retry_count=_retry_count(exchange.request), is_held=house.holds.is_held
+    )
+    if attached.by is None:
+        _announce_accepted(house, exchange, new)
+        house.poke_engine()
+    else:
+        house.announce(RequestAttached(attached.request_id, attached.by, exchange.started_at))
+    return await _deliver(house, exchange, urgency, attached.request_id)
+
+
+async def _request(house: House, exchange: Exchange) -> Request:
+    body, hints, deadline_at = exchange.body, exchange.hints, exchange.decision.deadline_at
+    if body is None or hints is None or deadline_at is None:
+        raise AssertionError("only a call with a body and a deadline is deferred")
+    plain = _plain(house, exchange.request, body)
+    validate(exchange.endpoint, plain)
+    upstream = exchange.account.upstream
+    credential = await exchange.account.keeps(exchange.caller, house.vault)
+    line = line_body(plain, refused=upstream.capabilities.refuses)
+    return Request(
+        id=exchange.request_id,
+        tenant=exchange.caller.tenant,
+        queue=Queue(upstream.name, credential, exchange.endpoint, exchange.model),
+        body=line,
+        fingerprint=hashlib.sha256(body).digest(),
+        idempotency_key=exchange.request.headers.get("Idempotency-Key"),
+        stream=hints.stream,
+        include_usage=hints.include_usage,
+        delivery=exchange.decision.delivery,
+        policy=exchange.decision.policy,
+        reason=exchange.decision.reason,
+        estimated_tokens=estimate_tokens(line),
+        accepted_at=exchange.started_at,
+        deadline_at=deadline_at,
+    )
+
+
+def _announce_accepted(house: House, exchange: Exchange, new: Request) -> None:
+    now, upstream, model = exchange.started_at, new.queue.upstream, new.queue.model
+    house.announce(
+        RequestAccepted(new.id, new.tenant, upstream, model, new.queue.endpoint, new.policy, new.deadline_at, now)
+    )
+    over = house.limits.of(upstream, model, now).shadow.arrive(new.estimated_tokens, now)
+    if over is not None:
+        house.announce(ShadowLimited(upstream, model, over, now))
+
+
+async def _deliver(house: House, exchange: Exchange, urgency: Urgency, request_id: RequestId) -> web.StreamResponse:
+    is_async = exchange.decision.delivery is Delivery.ASYNC
+    if is_async and not urgency.wait_seconds:
+        return await accepted(house, exchange.caller.tenant, request_id)
+    request, hints = exchange.request, exchange.hints
+    stream = hints is not None and hints.stream
+    version = (request.version.major, request.version.minor)
+    held = Held(
+        request=request,
+        request_id=request_id,
+        reason=exchange.decision.reason,
+        endpoint=exchange.endpoint,
+        stream=stream,
+        include_usage=hints is not None and hints.include_usage,
+        patience=identify(request.headers, http_version=version, stream=stream, settings=house.settings.hold),
+        until=exchange.started_at + (urgency.wait_seconds or 0.0) if is_async else None,
+    )
+    return await hold(house, held) or await accepted(house, exchange.caller.tenant, request_id)
+
+
+def _retry_count(request: web.BaseRequest) -> int:
+    said = request.headers.get("x-stainless-retry-count", "")
+    return int(said) if said.isdecimal() else 0

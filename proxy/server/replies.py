@@ -1,0 +1,29 @@
+"""Small answers of our own: errors and JSON, in the shapes that OpenAI's clients know."""
+
+from collections.abc import Iterable
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from proxy.domain.errors import ClientFault
+from proxy.wire.errors import error_body, render
+
+JSON = ("Content-Type", "application/json")
+BAD_GATEWAY = 502
+UNAVAILABLE = 503
+
+
+def reply(status: int, body: bytes, headers: Iterable[tuple[str, str]] = (JSON,)) -> web.Response:
+    """An answer with exactly these headers (and a length)."""
+    return web.Response(status=status, body=body, headers=CIMultiDict(headers))
+
+
+def refuse(fault: ClientFault, headers: Iterable[tuple[str, str]] = ()) -> web.Response:
+    """An error of the client's."""
+    status, body = render(fault)
+    return reply(status, body, (JSON, *headers))
+
+
+def fail(status: int, message: str, code: str, headers: Iterable[tuple[str, str]] = ()) -> web.Response:
+    """An error that is not the client's."""
+    return reply(status, error_body(status=status, message=message, code=code), (JSON, *headers))

@@ -1,0 +1,49 @@
+"""The server's own settings."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from proxy.wire import patience
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where to listen, and how much to take in.
+
+    - `host`, `port`: the address. Port 0 takes a free one.
+    - `open_to_network`: allow listening on something else than loopback without proxy keys.
+    - `backlog`: connections that may wait to be accepted; bursts need a large one.
+    - `body_max_bytes`: the largest body of a call that Standby has to read; uploads are streamed and not limited.
+    - `hold`: how connections are kept alive while an answer is being bought.
+    - `return_grace_seconds`: how long after its client has left an unsubmitted held request is given up.
+    - `drain_seconds`: how long calls may go on when the process is told to stop.
+    - `come_back_seconds`: what held clients are told to wait before they try again, when the process stops.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    open_to_network: bool = False
+    backlog: int = 4096
+    body_max_bytes: int = 64 * 2**20
+    hold: patience.Settings = field(default_factory=patience.Settings)
+    return_grace_seconds: float = 180.0
+    drain_seconds: float = 30.0
+    come_back_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:  # noqa: PLR2004  TCP's range
+            raise ValueError(f"port: {self.port} is no TCP port; give 1 to 65535, or 0 for any free one")
+        if self.backlog < 1:
+            raise ValueError("backlog: must be at least 1")
+        if self.body_max_bytes < 1:
+            raise ValueError("body_max_bytes: must be at least 1 byte")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,1 @@
+"""Providers: how answers are bought, synchronously and in batches."""
