@@ -42,6 +42,11 @@ class Engine:
     def __repr__(self) -> str:
         return f"<Engine steps={len(self._steps)} calls={len(self._calls)} draining={self._draining}>"
 
+    @property
+    def calls_under_way(self) -> int:
+        """Synchronous calls for deferred requests that have begun."""
+        return len(self._calls)
+
     def backlog(self) -> dict[UpstreamName, int]:
         """Requests that should be bought synchronously by now and wait for the rate limit, by upstream."""
         return Counter(due.waiting.queue.upstream for due in self._due)
@@ -80,7 +85,7 @@ class Engine:
         except StandbyError as error:
             self._failed("look", error, failed_at)
             return failed_at
-        return min(cut_at, looked_at, batches_at)
+        return min(cut_at, looked_at, batches_at, self._swept_at + self._desk.settings.sweep_seconds)
 
     async def settle(self) -> None:
         """Wait until every step, call and chore that is under way has ended."""

@@ -1,0 +1,125 @@
+"""Deadlines hold when batches do not: partial results are harvested first, then the rest is bought synchronously."""
+
+from pathlib import Path
+
+from proxy.config.settings import UpstreamSettings
+from proxy.domain.events import RequestEscalated, RequestFinished, WasteBooked
+from proxy.emulator.faults import Fault, FaultKind
+from proxy.emulator.settings import Settings
+from proxy.emulator.turnaround import Constant, Stuck
+from proxy.routing.ratelimit import Settings as LimitSettings
+from tests.world import HOUR, MINUTE, MONDAY_NOON, World, gather, play
+
+
+def test_a_stuck_batch_is_cancelled_harvested_and_only_the_rest_is_bought_again(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        answers = await gather(*(world.ask(f"q{n:03}", deadline="2h") for n in range(40)))
+        assert all(answer.status == 200 for answer in answers)
+        assert all(answer.at <= MONDAY_NOON + 2 * HOUR for answer in answers)
+        tiers = [answer.tier for answer in answers]
+        assert tiers.count("batch") >= 20
+        assert tiers.count("standard") >= 1
+        await world.settled(within=26 * HOUR)
+        assert world.seen(WasteBooked) == []
+        for n in range(40):
+            assert sum(await world.bought(f"q{n:03}")) == 1
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=Settings(turnaround=Stuck(done_share=0.5), latency_seconds=1.0, lines_in_flight=5))
+
+
+def test_when_cancelling_does_not_work_the_requests_are_bought_blind_in_time(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        answer = await world.ask("hurry", deadline="2h")
+        assert (answer.status, answer.tier) == (200, "standard")
+        assert answer.at <= MONDAY_NOON + 2 * HOUR
+        (escalated,) = world.seen(RequestEscalated)
+        assert escalated.blind
+
+    refusing = Fault(operation="cancel_batch", kind=FaultKind.STATUS, status=500, count=None)
+    play(
+        tmp_path,
+        story,
+        emulator=Settings(turnaround=Constant(5 * HOUR), latency_seconds=1.0),
+        faults=(refusing,),
+    )
+
+
+def test_a_late_batch_result_is_booked_as_waste_and_never_replaces_the_answer(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        answer = await world.ask("twice", deadline="2h")
+        assert answer.tier == "standard"
+        await world.settled(within=8 * HOUR)
+        assert await world.bought("twice") == (1, 1)
+        (waste,) = world.seen(WasteBooked)
+        assert waste.row.saved_usd is not None
+        assert waste.row.saved_usd < 0
+        await world.assert_books_agree()
+
+    refusing = Fault(operation="cancel_batch", kind=FaultKind.STATUS, status=500, count=None)
+    play(
+        tmp_path,
+        story,
+        emulator=Settings(turnaround=Constant(5 * HOUR), latency_seconds=1.0),
+        faults=(refusing,),
+    )
+
+
+def test_many_requests_start_to_move_early_enough_for_the_rate_limit(tmp_path: Path) -> None:
+    """120 requests at 6 a minute (less a tenth) need 22 minutes: the last minute would be too late."""
+
+    async def story(world: World) -> None:
+        answers = await gather(*(world.ask(f"q{n:03}", deadline="2h") for n in range(120)))
+        assert all(answer.status == 200 for answer in answers)
+        late = [answer for answer in answers if answer.at > MONDAY_NOON + 2 * HOUR]
+        assert late == []
+        assert (await world.account())["rate_limited"] == 0
+
+    upstream = UpstreamSettings(limits=LimitSettings(requests_per_minute=6))
+    play(
+        tmp_path,
+        story,
+        emulator=Settings(turnaround=Stuck(), latency_seconds=1.0, rpm=6),
+        upstream=upstream,
+    )
+
+
+def test_an_urgent_call_goes_out_at_once_while_escalations_wait_for_the_rate_limit(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        async with world.background(*(world.ask(f"q{n:03}", deadline="2h") for n in range(60))):
+            await world.until(lambda: len(world.seen(RequestEscalated)) > 5, within=2 * HOUR)
+            began = world.now
+            answer = await world.ask("urgent")
+            assert answer.status == 200
+            assert answer.at - began < 3.0
+
+    upstream = UpstreamSettings(limits=LimitSettings(requests_per_minute=12))
+    play(tmp_path, story, emulator=Settings(turnaround=Stuck(), latency_seconds=1.0), upstream=upstream)
+
+
+def test_a_request_that_no_tier_answers_ends_with_a_clear_504_after_its_overtime(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        answer = await world.ask("nobody home", deadline="2h")
+        assert answer.status == 504
+        assert answer.json["error"]["code"] == "deadline_exceeded"
+        assert "503" in answer.json["error"]["message"]
+        assert answer.headers["x-should-retry"] == "false"
+        (finished,) = world.seen(RequestFinished)
+        assert finished.outcome == "expired"
+
+    down = Fault(operation="chat", kind=FaultKind.STATUS, status=503, count=None)
+    play(tmp_path, story, emulator=Settings(turnaround=Stuck(), lines_in_flight=0), faults=(down,))
+
+
+def test_an_expired_batch_is_harvested_and_its_unfinished_lines_are_answered(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        answers = await gather(*(world.ask(f"q{n:03}", deadline="6h") for n in range(20)))
+        assert all(answer.status == 200 for answer in answers)
+        assert {answer.tier for answer in answers} == {"batch", "standard"}
+        await world.settled(within=10 * HOUR)
+        for n in range(20):
+            assert sum(await world.bought(f"q{n:03}")) == 1
+        await world.assert_books_agree()
+
+    stuck = Settings(turnaround=Stuck(done_share=0.5), latency_seconds=1.0, window_seconds=90 * MINUTE, lines_in_flight=0)
+    play(tmp_path, story, emulator=stuck)

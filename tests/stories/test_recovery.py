@@ -1,0 +1,193 @@
+"""Lost replies, dead processes, broken files: found out before anything is bought again."""
+
+
+from pathlib import Path
+
+import pytest
+
+from proxy.domain.events import BatchSettled, BatchSubmitted, BatchTierLost, StepFailed, WasteBooked
+from proxy.emulator.faults import Fault, FaultKind
+from proxy.emulator.serving import serving
+from proxy.emulator.settings import Settings
+from proxy.emulator.turnaround import Constant
+from proxy.simulation.clock import LoopClock
+from proxy.simulation.loop import run
+from proxy.upstream.costmap import read_cost_map
+from tests.world import HOUR, MINUTE, MONDAY_NOON, World, gather, living, play
+
+
+def _fault(operation: str, kind: FaultKind, **more: object) -> Fault:
+    return Fault(operation=operation, kind=kind, **more)  # type: ignore[arg-type]  # passed on as they are
+
+
+async def _twenty_right_answers(world: World) -> None:
+    answers = await gather(*(world.ask(f"q{n:03}", deadline="5h") for n in range(20)))
+    assert [answer.status for answer in answers] == [200] * 20
+    assert all(answer.text.startswith(f"echo: q{n:03}") for n, answer in enumerate(answers))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        _fault("create_batch", FaultKind.DROP_AFTER),
+        _fault("create_batch", FaultKind.DROP_BEFORE),
+        _fault("create_batch", FaultKind.STATUS, status=500),
+        _fault("create_batch", FaultKind.STATUS, status=429),
+        _fault("upload_file", FaultKind.DROP_AFTER),
+        _fault("upload_file", FaultKind.DROP_BEFORE),
+        _fault("upload_file", FaultKind.STATUS, status=503),
+        _fault("get_batch", FaultKind.STATUS, status=500, count=3),
+        _fault("get_batch", FaultKind.DROP_BEFORE, count=4),
+        _fault("download", FaultKind.STATUS, status=500, count=2),
+        _fault("download", FaultKind.TRUNCATE),
+        _fault("delete_file", FaultKind.STATUS, status=500, count=2),
+        _fault("list_batches", FaultKind.STATUS, status=500),
+        _fault("batch", FaultKind.HIDDEN, seconds=120.0),
+        _fault("batch", FaultKind.LATE_OUTPUT, seconds=60.0),
+        _fault("batch", FaultKind.EMPTY_ERROR_FILE_ID),
+        _fault("batch", FaultKind.DUPLICATED_LINES, lines=3),
+        _fault("batch", FaultKind.UNKNOWN_LINES, lines=3),
+    ],
+    ids=lambda fault: f"{fault.operation}-{fault.kind}-{fault.status}",
+)
+def test_every_line_is_bought_once_whatever_reply_is_lost(tmp_path: Path, fault: Fault) -> None:
+    async def story(world: World) -> None:
+        await _twenty_right_answers(world)
+        await world.settled(within=3 * HOUR)
+        await world.sleep(2 * HOUR)
+        for n in range(20):
+            assert await world.bought(f"q{n:03}") == (0, 1)
+        await world.assert_books_agree()
+
+    play(tmp_path, story, faults=(fault,))
+
+
+def test_lines_that_are_in_no_file_are_bought_again_alone(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await _twenty_right_answers(world)
+        await world.settled(within=3 * HOUR)
+        first, second = world.seen(BatchSettled)
+        assert (first.answered, first.missing) == (17, 3)
+        assert (second.answered, second.missing) == (3, 0)
+
+    play(tmp_path, story, faults=(_fault("batch", FaultKind.MISSING_LINES, lines=3),))
+
+
+def test_a_line_that_fails_with_a_server_error_is_tried_again_and_then_bought_synchronously(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        fine, unlucky = await gather(world.ask("fine", deadline="5h"), world.ask("unlucky", deadline="5h"))
+        assert (fine.status, fine.tier) == (200, "batch")
+        assert (unlucky.status, unlucky.tier) == (200, "standard")
+        assert len(world.seen(BatchSubmitted)) == 2
+        await world.settled()
+        await world.assert_books_agree()
+
+    play(tmp_path, story, faults=(_fault("line", FaultKind.STATUS, status=500, marker="unlucky", count=None),))
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_an_upstream_without_batches_loses_that_rung_and_everybody_is_served(tmp_path: Path, status: int) -> None:
+    async def story(world: World) -> None:
+        answer = await world.ask("first", deadline="2h")
+        assert (answer.status, answer.tier) == (200, "standard")
+        assert world.seen(BatchTierLost)
+        later = await world.ask("second", deadline="2h")
+        assert (later.status, later.reason) in {(200, "no_batch_tier"), (200, "deadline_allows")}
+        assert later.at <= MONDAY_NOON + 4 * HOUR
+
+    play(tmp_path, story, faults=(_fault("create_batch", FaultKind.STATUS, status=status, count=None),))
+
+
+def test_a_full_queue_at_the_provider_halves_the_batch_and_waits(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        answers = await gather(*(world.ask(f"q{n:03} " + "word " * 200, deadline="10h") for n in range(20)))
+        assert [answer.status for answer in answers] == [200] * 20
+        await world.settled(within=10 * HOUR)
+        assert max(event.lines for event in world.seen(BatchSubmitted)) == 20
+        assert any(event.lines <= 10 for event in world.seen(BatchSubmitted))
+        await world.assert_books_agree()
+
+    limited = Settings(turnaround=Constant(10 * MINUTE), latency_seconds=1.0, enqueued_tokens_max=4000)
+    play(tmp_path, story, emulator=limited)
+
+
+def test_a_provider_that_is_down_for_an_hour_delays_and_loses_nothing(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        everything = ("upload_file", "create_batch", "get_batch", "list_batches", "download", "delete_file")
+        world.emulator.faults.add(*(_fault(name, FaultKind.STATUS, status=503, count=None) for name in everything))
+        async with world.background(*(world.ask(f"q{n:03}", deadline="5h") for n in range(5))):
+            await world.sleep(HOUR)
+            assert world.seen(StepFailed)
+            world.emulator.faults.clear()
+        await world.settled(within=3 * HOUR)
+        for n in range(5):
+            assert await world.bought(f"q{n:03}") == (0, 1)
+        await world.assert_books_agree()
+
+    play(tmp_path, story)
+
+
+def test_a_restart_finds_its_batch_and_its_clients_find_their_answers(tmp_path: Path) -> None:
+    async def whole() -> None:
+        clock = LoopClock()
+        settings = Settings(turnaround=Constant(30 * MINUTE), latency_seconds=1.0)
+        async with serving(settings, clock, read_cost_map().models) as provider:
+            async with living(tmp_path, provider, clock) as before:
+                waiting = before.ask("survivor", deadline="5h", headers={"Prefer": "respond-async"})
+                where = (await waiting).headers["Location"]
+                await before.until(lambda: bool(before.seen(BatchSubmitted)), within=HOUR)
+            async with living(tmp_path, provider, clock, seed=1) as after:
+                await after.sleep(HOUR)
+                done = await after.send("GET", where, headers={"Authorization": "Bearer sk-alice"})
+                assert done.json["status"] == "done"
+                assert await after.bought("survivor") == (0, 1)
+                await after.settled()
+                await after.assert_books_agree()
+
+    run(whole(), start_at=MONDAY_NOON)
+
+
+def test_a_held_client_is_told_to_come_back_when_the_proxy_stops_and_then_finds_its_work(tmp_path: Path) -> None:
+    async def whole() -> None:
+        clock = LoopClock()
+        settings = Settings(turnaround=Constant(30 * MINUTE), latency_seconds=1.0)
+        async with serving(settings, clock, read_cost_map().models) as provider:
+            replies = []
+
+            async def hold(world: World) -> None:
+                replies.append(await world.ask("held", deadline="5h"))
+
+            async with living(tmp_path, provider, clock) as before:
+                import asyncio
+
+                task = asyncio.ensure_future(hold(before))  # noqa: TID251  it outlives the block on purpose
+                await before.until(lambda: bool(before.seen(BatchSubmitted)), within=HOUR)
+                before.service.house.draining = True
+                before.service.house.holds.wake_all()
+                await task
+            (told,) = replies
+            assert told.status == 503
+            assert told.headers["x-should-retry"] == "true"
+            assert float(told.headers["Retry-After"]) > 0
+            async with living(tmp_path, provider, clock, seed=1) as after:
+                again = await after.ask("held", deadline="5h", headers={"x-stainless-retry-count": "1"})
+                assert (again.status, again.tier) == (200, "batch")
+                assert await after.bought("held") == (0, 1)
+                assert after.seen(WasteBooked) == []
+
+    run(whole(), start_at=MONDAY_NOON)
+
+
+def test_the_books_agree_when_calls_break_off_in_the_middle(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        answer = await world.ask("cut", deadline="2h")
+        assert (answer.status, answer.tier) == (200, "standard")
+        sync, batch = await world.bought("cut")
+        assert (sync, batch) == (2, 0)
+        (lost,) = world.seen(WasteBooked)
+        assert lost.row.paid_usd is None
+
+    refused = _fault("upload_file", FaultKind.STATUS, status=503, count=None)
+    play(tmp_path, story, faults=(refused, _fault("chat", FaultKind.DROP_AFTER)))
+
+
