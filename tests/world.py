@@ -181,11 +181,17 @@ def config_for(folder: Path, upstream: str, **changes: Any) -> Config:
 
 @asynccontextmanager
 async def living(
-    folder: Path, provider: Running, clock: LoopClock, *, seed: int = 0, **changes: Any
+    folder: Path,
+    provider: Running,
+    clock: LoopClock,
+    *,
+    seed: int = 0,
+    environ: Mapping[str, str] | None = None,
+    **changes: Any,
 ) -> AsyncIterator[World]:
     """The proxy in front of a provider that lives already: for stories in which it is restarted."""
     config = config_for(folder, provider.url, **changes)
-    environ = {"STANDBY_SECRET_KEY": SECRET}
+    environ = {"STANDBY_SECRET_KEY": SECRET} | dict(environ or {})
     random_bits = Random(seed).getrandbits
     async with running(config, clock, environ, random_bits=random_bits, with_logs=False) as service:
         connector = aiohttp.TCPConnector(limit=0)

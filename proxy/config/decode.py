@@ -2,13 +2,22 @@
 
 One rule for names: a field `age_seconds` is written `age` and takes a duration (`90s`, `15m`, or a bare number of
 seconds); a field `body_max_bytes` is written `body_max` and takes a size (`64MB`, `200MiB`, or a number of bytes).
-Everything else is written as the field is called.
+Everything else is written as the field is called; a field such as `bytes_max` takes a size, too.
+
+A list may be a single value. A name with nothing behind it is an empty list, an empty mapping, a section with its
+defaults, or None where the field can be None; anywhere else it is a mistake.
+
+A room's own check raises ValueError("field: message"), or "section.field: message" from further up, with list items by
+number: `ConfigFault` then points at that field's line and spells it as the file does.
 """
 
+import math
+import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from datetime import UTC, tzinfo
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from enum import StrEnum
@@ -22,7 +31,10 @@ from proxy.domain.errors import ConfigFault, Place
 from proxy.wire.durations import parse_duration
 
 Decoded = TypeVar("Decoded")
-_SUFFIXES = {"_seconds": "a duration such as 90s, 15m or 2h", "_bytes": "a size such as 64MB or 200MiB"}
+_DURATION = "a duration such as 90s, 15m or 2h"
+_SIZE = "a size such as 64MB or 200MiB"
+_WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
+"""Whole numbers as people mean them: YAML 1.1 would read 010 as 8."""
 
 
 def decode(node: Node, into: type[Decoded]) -> Decoded:
@@ -32,47 +44,65 @@ def decode(node: Node, into: type[Decoded]) -> Decoded:
 
 def written_name(field_name: str) -> str:
     """How a field is written in a file."""
-    for suffix in _SUFFIXES:
-        if field_name.endswith(suffix):
-            return field_name.removesuffix(suffix)
-    return field_name
+    return field_name.removesuffix("_seconds").removesuffix("_bytes")
 
 
 def _dataclass(node: Node, into: type) -> object:
-    if isinstance(node, Scalar) and node.value is None:
+    if _is_empty(node):
         node = Mapping((), node.place)
     if not isinstance(node, Mapping):
         raise ConfigFault(f"names with values are expected here ({_allowed(into)})", node.place)
     known = {written_name(field.name): field for field in fields(into)}
     hints = get_type_hints(into)
     given: dict[str, object] = {}
-    places: dict[str, Place] = {}
     for key, value in node.entries:
         field = known.get(key.text)
         if field is None:
             raise ConfigFault(_unknown(key.text, list(known)), key.place)
         given[field.name] = _value(value, hints[field.name], field.name)
-        places[field.name] = value.place
     _require(known.values(), given, node.place)
     try:
         return into(**given)
     except ValueError as error:
-        raise _at_field(str(error), places, node.place) from error
+        raise _at_field(str(error), node, into) from error
 
 
-def _require(known: Any, given: AbstractMapping[str, object], place: Place) -> None:
+def _require(known: Iterable[Field[Any]], given: AbstractMapping[str, object], place: Place) -> None:
     for field in known:
         required = field.default is MISSING and field.default_factory is MISSING
         if required and field.name not in given:
             raise ConfigFault(f"{written_name(field.name)!r} is missing here", place)
 
 
-def _at_field(message: str, places: AbstractMapping[str, Place], place: Place) -> ConfigFault:
+def _at_field(message: str, node: Mapping, into: type) -> ConfigFault:
     """A room's own check names its field first: point at that field's line, in the file's spelling."""
-    name, colon, rest = message.partition(": ")
-    if colon and name in places:
-        return ConfigFault(f"{written_name(name)}: {rest}", places[name])
-    return ConfigFault(message, place)
+    for field in fields(into):
+        message = re.sub(rf"\b{field.name}\b", written_name(field.name), message)
+    path, colon, rest = message.partition(": ")
+    steps = path.split(".")
+    if not colon or written_name(steps[0]) not in {written_name(field.name) for field in fields(into)}:
+        return ConfigFault(message, node.place)
+    shown = ".".join(written_name(step) for step in steps if not step.isdecimal())
+    return ConfigFault(f"{shown}: {rest}", _place_of(node, steps))
+
+
+def _place_of(node: Node, steps: list[str]) -> Place:
+    """Where the path leads, or the last of its steps that is in the file."""
+    place = node.place
+    for step in steps:
+        if isinstance(node, Mapping):
+            entry = next(((key, value) for key, value in node.entries if key.text == written_name(step)), None)
+            if entry is None:
+                return place
+            place, node = entry[0].place, entry[1]
+        elif isinstance(node, Sequence) and step.isdecimal():
+            node = node.items[int(step)]
+            place = node.place
+    return place
+
+
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.value is None
 
 
 def _value(node: Node, wanted: Any, name: str) -> object:
@@ -94,7 +124,7 @@ def _value(node: Node, wanted: Any, name: str) -> object:
 
 
 def _optional(node: Node, wanted: Any, name: str) -> object:
-    if isinstance(node, Scalar) and node.value is None:
+    if _is_empty(node):
         return None
     (inner,) = (argument for argument in get_args(wanted) if argument is not type(None))
     return _value(node, inner, name)
@@ -109,11 +139,15 @@ def _one_of(node: Node, words: AbstractMapping[str, object]) -> object:
 
 def _collection(node: Node, kind: Callable[[list[object]], object], inner: Any, name: str) -> object:
     """A list; a single value is a list of one."""
+    if _is_empty(node):
+        return kind([])
     items = node.items if isinstance(node, Sequence) else (node,)
     return kind([_value(item, inner, name) for item in items])
 
 
 def _mapping(node: Node, inner: Any, name: str) -> dict[str, object]:
+    if _is_empty(node):
+        return {}
     if not isinstance(node, Mapping):
         raise ConfigFault(f"{written_name(name)!r} takes names with values", node.place)
     return {key.text: _value(value, inner, name) for key, value in node.entries}
@@ -122,9 +156,10 @@ def _mapping(node: Node, inner: Any, name: str) -> dict[str, object]:
 def _scalar(node: Node, wanted: type, name: str) -> object:
     if not isinstance(node, Scalar):
         raise ConfigFault(f"{written_name(name)!r} takes a single value", node.place)
-    for suffix, shape in _SUFFIXES.items():
-        if name.endswith(suffix):
-            return _measured(node, wanted, suffix, shape)
+    if name.endswith("_seconds"):
+        return _duration(node, wanted)
+    if "bytes" in name.split("_"):
+        return _size(node)
     readers: dict[type, Callable[[Scalar], object]] = {
         bool: _bool,
         int: _int,
@@ -132,16 +167,27 @@ def _scalar(node: Node, wanted: type, name: str) -> object:
         str: _str,
         Decimal: _decimal,
         Path: lambda scalar: Path(_str(scalar)).expanduser(),
-        ZoneInfo: _zone,
+        tzinfo: _zone,
     }
     return readers[wanted](node)
 
 
-def _measured(node: Scalar, wanted: type, suffix: str, shape: str) -> object:
-    amount = parse_duration(node.text) if suffix == "_seconds" else parse_size(node.text)
-    if amount is None:
-        raise ConfigFault(f"{node.text!r} is not {shape}", node.place)
-    return wanted(amount)
+def _duration(node: Scalar, wanted: type) -> float | int:
+    seconds = parse_duration(node.text)
+    if seconds is None or not math.isfinite(seconds):
+        raise ConfigFault(f"{node.text!r} is not {_DURATION}", node.place)
+    if wanted is not int:
+        return seconds
+    if not seconds.is_integer():
+        raise ConfigFault(f"{node.text!r} has to be whole seconds", node.place)
+    return int(seconds)
+
+
+def _size(node: Scalar) -> int:
+    size = parse_size(node.text)
+    if size is None:
+        raise ConfigFault(f"{node.text!r} is not {_SIZE}", node.place)
+    return size
 
 
 def _bool(node: Scalar) -> bool:
@@ -151,15 +197,19 @@ def _bool(node: Scalar) -> bool:
 
 
 def _int(node: Scalar) -> int:
-    if isinstance(node.value, bool) or not isinstance(node.value, int):
-        raise ConfigFault(f"{node.text!r} is not a whole number", node.place)
+    if isinstance(node.value, bool) or not isinstance(node.value, int) or not _WHOLE.fullmatch(node.text):
+        raise ConfigFault(f"{node.text!r} is not a whole number{_unquoted(node)}", node.place)
     return node.value
 
 
 def _float(node: Scalar) -> float:
-    if isinstance(node.value, bool) or not isinstance(node.value, int | float):
-        raise ConfigFault(f"{node.text!r} is not a number", node.place)
+    if isinstance(node.value, bool) or not isinstance(node.value, int | float) or not math.isfinite(node.value):
+        raise ConfigFault(f"{node.text!r} is not a number{_unquoted(node)}", node.place)
     return float(node.value)
+
+
+def _unquoted(node: Scalar) -> str:
+    return "; write it without quotes" if isinstance(node.value, str) and _WHOLE.fullmatch(node.text) else ""
 
 
 def _str(node: Scalar) -> str:
@@ -178,10 +228,12 @@ def _decimal(node: Scalar) -> Decimal:
     return amount
 
 
-def _zone(node: Scalar) -> ZoneInfo:
+def _zone(node: Scalar) -> tzinfo:
+    if node.text == "UTC":
+        return UTC  # known without the system's time zone files, which a small machine may lack
     try:
         return ZoneInfo(node.text)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConfigFault(f"{node.text!r} is no time zone; write UTC or Europe/Berlin", node.place) from error
 
 
@@ -190,7 +242,8 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def _choice(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, n=1)
+    spelled = written_name(name.lower())
+    near = [spelled] if spelled in known else get_close_matches(spelled, known, n=1)
     listed = ", ".join(sorted(known))
     return f"did you mean {near[0]!r}? Possible: {listed}" if near else f"possible: {listed}"
 

@@ -1,6 +1,7 @@
 """Sizes as people write them: `64MB` (powers of ten), `200MiB` (powers of two), or a number of bytes."""
 
 import re
+from decimal import Decimal
 
 _UNITS = {
     "": 1,
@@ -20,4 +21,4 @@ def parse_size(text: str) -> int | None:
     found = _SIZE.fullmatch(text.strip().lower().replace("_", ""))
     if found is None or found[2] not in _UNITS:
         return None
-    return int(float(found[1]) * _UNITS[found[2]])
+    return int(Decimal(found[1]) * _UNITS[found[2]])

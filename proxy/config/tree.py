@@ -1,4 +1,8 @@
-"""YAML as a small tree in which every value knows its place, so that a mistake can be pointed at."""
+"""YAML as a small tree in which every value knows its place, so that a mistake can be pointed at.
+
+What is left out of YAML on purpose: merge keys (`<<`), types of one's own (`!name`), names that are there twice, several
+documents in one file. Anchors and aliases work.
+"""
 
 from dataclasses import dataclass
 
@@ -9,10 +13,24 @@ from proxy.domain.errors import ConfigFault, Place
 NODES_MAX = 100_000
 """More than anybody writes by hand; a file whose aliases multiply is refused."""
 
+_CONTAINER_TAGS = frozenset({"tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"})
+_TEXT_TAGS = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary", "tag:yaml.org,2002:value"})
+_NUMBER_TAGS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+_QUOTED = "while scanning a quoted scalar"
+_PLAIN_WORDS = {
+    "'\\t'": "a tab stands here; YAML wants spaces",
+    "cannot start any token": "a text that begins with this character needs quotes",
+    "mapping values are not allowed here": "no ': ' is possible here; check the indentation, and put texts that contain "
+    "': ' in quotes",
+    "but found another document": "a second document begins here; a file holds one, so take out the '---'",
+}
+"""What the parser says, by a part of it, and what a person can use."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A single value: None, bool, int, float or str. `text` is as it stands in the file."""
+    """A single value: None, bool, int, float or str. `text` is as it stands in the file, without quotes."""
 
     value: bool | int | float | str | None
     text: str
@@ -46,11 +64,23 @@ def parse(text: str, file: str) -> Node:
             return Mapping((), Place(file, 1))
         return _Builder(file).build(root)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1) if mark else None
-        raise ConfigFault(f"this is not valid YAML: {error.problem or error.context}", place) from error
-    except yaml.YAMLError as error:
-        raise ConfigFault(f"{file}: this is not valid YAML: {error}") from error
+        raise _no_yaml(error, file) from error
+    except yaml.reader.ReaderError as error:
+        place = Place(file, text.count("\n", 0, error.position) + 1)
+        raise ConfigFault("this line contains a control character; take it out", place) from error
+    except RecursionError:
+        raise ConfigFault(f"{file}: values are nested too deeply, or an alias contains itself") from None
+
+
+def _no_yaml(error: yaml.MarkedYAMLError, file: str) -> ConfigFault:
+    """The parser's complaint in plain words, where possible, at its place."""
+    problem = error.problem or error.context or "it cannot be parsed"
+    if error.context == _QUOTED and error.context_mark:
+        place = Place(file, error.context_mark.line + 1)
+        return ConfigFault(f"this is not valid YAML: the quoted text that begins here is broken: {problem}", place)
+    words = next((words for part, words in _PLAIN_WORDS.items() if part in problem), problem)
+    mark = error.problem_mark or error.context_mark
+    return ConfigFault(f"this is not valid YAML: {words}", Place(file, mark.line + 1) if mark else None)
 
 
 class _Builder:
@@ -64,25 +94,24 @@ class _Builder:
         self._built += 1
         if self._built > NODES_MAX:
             raise ConfigFault("the file is too large once its aliases are followed", place)
-        match node:
-            case yaml.ScalarNode():
-                return self._scalar(node, place)
-            case yaml.SequenceNode():
-                return Sequence(tuple(self.build(item) for item in node.value), place)
-            case yaml.MappingNode():
-                return self._mapping(node, place)
-            case _:
-                raise ConfigFault(f"this kind of YAML value is not used here: {node.tag}", place)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, place)
+        if node.tag not in _CONTAINER_TAGS:
+            raise _strange_type(node, place)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place)
+        return Sequence(tuple(self.build(item) for item in node.value), place)
 
     def _scalar(self, node: yaml.ScalarNode, place: Place) -> Scalar:
-        if node.tag in {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary"}:
-            return Scalar(node.value, node.value, place)
-        if node.tag == "tag:yaml.org,2002:int" and ":" in node.value:  # YAML 1.1 reads 22:00 in base 60
+        if node.tag == _MERGE_TAG:
+            raise ConfigFault("'<<' is not used here; write the values out", place)
+        in_base_60 = node.tag in _NUMBER_TAGS and ":" in node.value  # YAML 1.1 reads 22:00 as 1320
+        if node.tag in _TEXT_TAGS or in_base_60:
             return Scalar(node.value, node.value, place)
         try:
             value = self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
-            raise ConfigFault(f"{node.value!r} cannot be read: {error}", place) from error
+            raise _strange_type(node, place) from error
         return Scalar(value, node.value, place)
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> Mapping:
@@ -97,3 +126,8 @@ class _Builder:
             seen.add(key.text)
             entries.append((key, self.build(value_node)))
         return Mapping(tuple(entries), place)
+
+
+def _strange_type(node: yaml.Node, place: Place) -> ConfigFault:
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    return ConfigFault(f"a value of the type {kind!r} is not possible here; write it as plain text", place)
