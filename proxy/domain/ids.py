@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from random import Random
 from typing import NewType
 
 RequestId = NewType("RequestId", str)
@@ -21,8 +22,8 @@ class IdSource:
     `random_bits` is injected so that a simulation is reproducible from its seed.
     """
 
-    def __init__(self, random_bits: Callable[[int], int] = secrets.randbits) -> None:
-        self._random_bits = random_bits
+    def __init__(self, random_bits: Callable[[int], int] | None = None) -> None:
+        self._random_bits = random_bits or Random(secrets.randbits(256)).getrandbits  # noqa: S311  ids are no secrets
 
     def request(self, now: float) -> RequestId:
         return RequestId(self._make("req", now))

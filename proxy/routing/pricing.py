@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from proxy.domain.money import Usage
 from proxy.domain.tier import Tier
@@ -90,6 +91,10 @@ class _Step:
     rates: Rates | None
 
 
+NAMES_REMEMBERED = 4096
+"""Model names whose entry is kept at hand. Names come from clients, so there must be an end to them."""
+
+
 class PriceBook:
     """Looks prices up. Built in no time: an entry of the map is converted when it is first asked for."""
 
@@ -101,6 +106,8 @@ class PriceBook:
         self._map = cost_map
         self._overrides = overrides
         self._steps: dict[tuple[str, Tier], tuple[_Step, ...]] = {}
+        self._override = lru_cache(maxsize=NAMES_REMEMBERED)(self._find_override)
+        self._listed_name = lru_cache(maxsize=NAMES_REMEMBERED)(self._find_listed_name)
 
     @classmethod
     def from_cost_map(
@@ -147,13 +154,13 @@ class PriceBook:
         fresh = usage.input_tokens - cached
         return fresh * rates.input + cached * rates.cached_input + usage.output_tokens * rates.output
 
-    def _override(self, model: str) -> ModelPrice | None:
+    def _find_override(self, model: str) -> ModelPrice | None:
         for name in self._names(model):
             if name in self._overrides:
                 return self._overrides[name]
         return None
 
-    def _listed_name(self, model: str) -> str | None:
+    def _find_listed_name(self, model: str) -> str | None:
         for name in self._names(model):
             if self._is_listed(name):
                 return name

@@ -67,7 +67,7 @@ async def running(
     clock: Clock,
     environ: Mapping[str, str],
     *,
-    random_bits: Callable[[int], int] = secrets.randbits,
+    random_bits: Callable[[int], int] | None = None,
     with_logs: bool = True,
 ) -> AsyncIterator[Service]:
     """Start everything, and stop it in order when the block is left: drain, then close. Raises `ConfigFault` and
@@ -110,7 +110,7 @@ async def _build(
     environ: Mapping[str, str],
     stack: AsyncExitStack,
     *,
-    random_bits: Callable[[int], int],
+    random_bits: Callable[[int], int] | None,
     with_logs: bool,
 ) -> Service:
     store = await open_store(config, clock)

@@ -15,11 +15,12 @@ RELAYED = Decision(Tier.STANDARD, Reason.PASSTHROUGH, "default")
 """The decision for calls that nothing is decided about."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchange:
     """`path` is the raw `/v1/...` path with its query, `endpoint` the same without. `body` is None where it streams.
 
-    `model` is empty where the call names none. `started_at` is wall time, `started` the monotonic twin.
+    `model` is empty where the call names none. `started_at` is wall time, `started` the monotonic twin. `decision` and
+    `body` are replaced once, when the call is decided upon.
     """
 
     request: web.BaseRequest

@@ -5,12 +5,10 @@ streams. A deferred call is validated and durable before anything is answered.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from aiohttp import web
-from multidict import CIMultiDictProxy
 
 from proxy.delivery.attach import accept_or_attach
 from proxy.domain.decision import Delivery, Urgency
@@ -60,10 +58,10 @@ async def serve(
     model = (hints.model if hints else None) or ""
     account = house.accounts.of(model or None)
     urgency = read_urgency(prefix=prefix, headers=request.headers, hints=hints, now=now, timezone=house.timezone)
-    arrived = Exchange(
+    exchange = Exchange(
         request, house.ids.request(now), caller, account, path, endpoint, model, body, hints, now, started
     )
-    exchange = _decided(house, arrived, urgency)
+    _decide(house, exchange, urgency)
     house.announce(
         RequestDecided(
             request_id=exchange.request_id,
@@ -125,17 +123,17 @@ def _without_own_metadata(exchange: Exchange) -> bytes | None:
     return without_own_metadata(body)
 
 
-def _decided(house: House, exchange: Exchange, urgency: Urgency) -> Exchange:
-    """The exchange with its decision; one whose body was not read keeps the one that it came with."""
+def _decide(house: House, exchange: Exchange, urgency: Urgency) -> None:
+    """Give the exchange its decision; one whose body was not read keeps the one that it came with."""
     hints, body = exchange.hints, exchange.body
     if hints is None or body is None:
-        return exchange
+        return
     facts = Facts(
         model=exchange.model,
         endpoint=exchange.endpoint,
         tenant=exchange.caller.tenant,
         key=exchange.caller.key,
-        headers=_lowered(exchange.request.headers),
+        headers=exchange.request.headers,
         metadata=hints.metadata,
         stream=hints.stream,
         has_tools=hints.has_tools,
@@ -144,7 +142,7 @@ def _decided(house: House, exchange: Exchange, urgency: Urgency) -> Exchange:
         local_time=datetime.fromtimestamp(exchange.started_at, house.timezone),
     )
     sold = exchange.account.upstream.capabilities
-    decision = planner.decide(
+    exchange.decision = planner.decide(
         urgency=urgency,
         terms=_with_key_default(house.policy.terms(facts), exchange.caller),
         offer=planner.Offer(house.batch_is_sold(exchange.account, exchange.started_at), sold.flex, sold.endpoints),
@@ -156,11 +154,7 @@ def _decided(house: House, exchange: Exchange, urgency: Urgency) -> Exchange:
         now=exchange.started_at,
         needs_seconds=house.batch_needs_seconds,
     )
-    return replace(exchange, decision=decision, body=_without_own_metadata(exchange))
-
-
-def _lowered(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+    exchange.body = _without_own_metadata(exchange)
 
 
 def _with_key_default(terms: Terms, caller: Caller) -> Terms:

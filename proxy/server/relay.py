@@ -4,7 +4,7 @@ What is bought is read from a copy of the answer that has passed, and booked beh
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
 import aiohttp
 from aiohttp import web
@@ -43,7 +43,7 @@ OWN_AUTH = frozenset({"authorization", "api-key", "x-api-key", "openai-organizat
 class _Outcome:
     """What becomes of one relayed call, filled in as it goes."""
 
-    __slots__ = ("asked", "begun", "first_chunk", "reading", "status")
+    __slots__ = ("asked", "begun", "first_chunk", "reading", "row", "status")
 
     def __init__(self) -> None:
         self.status = CLIENT_LEFT
@@ -51,6 +51,7 @@ class _Outcome:
         self.asked: float | None = None
         self.first_chunk: float | None = None
         self.begun: web.StreamResponse | None = None
+        self.row: LedgerRow | None = None
 
 
 async def relay(house: House, exchange: Exchange) -> web.StreamResponse:
@@ -104,13 +105,11 @@ async def _send_whole(
 ) -> web.StreamResponse:
     body = await answer.read()
     outcome.first_chunk = house.clock.monotonic()
-    row = None
     if _is_booked(exchange):
         outcome.reading = read_usage(unpacked(body, answer.headers.get("Content-Encoding")))
-        row = _row(house, exchange, outcome)
-    response = web.Response(status=answer.status, reason=answer.reason, body=body)
-    response.headers.clear()
-    response.headers.extend(_response_headers(exchange, answer, row, keep_length=False))
+        outcome.row = _row(house, exchange, outcome)
+    headers = _response_headers(exchange, answer, outcome.row, keep_length=False)
+    response = web.Response(status=answer.status, reason=answer.reason, body=body, headers=headers)
     outcome.begun = response
     await response.prepare(exchange.request)
     await response.write_eof()
@@ -121,8 +120,8 @@ async def _send_stream(
     house: House, exchange: Exchange, answer: aiohttp.ClientResponse, outcome: _Outcome
 ) -> web.StreamResponse:
     has_length = answer.content_length is not None
-    response = web.StreamResponse(status=answer.status, reason=answer.reason)
-    response.headers.extend(_response_headers(exchange, answer, None, keep_length=has_length))
+    headers = _response_headers(exchange, answer, None, keep_length=has_length)
+    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
     outcome.begun = response
     await response.prepare(exchange.request)
     tail = _Tail()
@@ -203,19 +202,23 @@ def _payload(exchange: Exchange) -> bytes | AsyncIterator[bytes] | None:
 
 def _response_headers(
     exchange: Exchange, answer: aiohttp.ClientResponse, row: LedgerRow | None, *, keep_length: bool
-) -> Iterable[tuple[str, str]]:
+) -> CIMultiDict[str]:
+    """Upstream's headers with ours beside. Without `keep_length` the length is left to whoever sends the body."""
     raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.raw_headers]
-    for name, value in forwarded_response_headers(raw):
-        if keep_length or name.lower() != "content-length":
-            yield name, value
-    yield from outcome_headers(
-        request_id=exchange.request_id,
-        tier=row.tier if row else exchange.decision.tier,
-        reason=exchange.decision.reason,
-        cost_usd=row.paid_usd if row else None,
-        saved_usd=row.saved_usd if row else None,
-        deadline_at=exchange.decision.deadline_at,
+    headers = CIMultiDict(forwarded_response_headers(raw))
+    if not keep_length:
+        headers.popall("Content-Length", None)
+    headers.extend(
+        outcome_headers(
+            request_id=exchange.request_id,
+            tier=row.tier if row else exchange.decision.tier,
+            reason=exchange.decision.reason,
+            cost_usd=row.paid_usd if row else None,
+            saved_usd=row.saved_usd if row else None,
+            deadline_at=exchange.decision.deadline_at,
+        )
     )
+    return headers
 
 
 def _is_booked(exchange: Exchange) -> bool:
@@ -249,7 +252,9 @@ def _note_limits(house: House, exchange: Exchange, limits: Limits | None, answer
 
 
 def _close_books(house: House, exchange: Exchange, outcome: _Outcome) -> None:
-    row = _row(house, exchange, outcome) if _is_booked(exchange) else None
+    row = outcome.row
+    if row is None and _is_booked(exchange):
+        row = _row(house, exchange, outcome)
     if row is not None:
         house.bookings.add(row)
     asked = outcome.asked if outcome.asked is not None else exchange.started
