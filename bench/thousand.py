@@ -40,10 +40,7 @@ async def drive(url: str) -> list[bool]:
     async with openai.AsyncOpenAI(base_url=url + "/v1", api_key="sk-thousand") as client:
         numbers = list(range(DEFERRABLE + URGENT))
         random.Random(1).shuffle(numbers)
-        calls = []
-        for number in numbers:
-            calls.append(ask(client, number, urgent=number >= DEFERRABLE))
-        return await asyncio.gather(*calls)
+        return await asyncio.gather(*(ask(client, number, urgent=number >= DEFERRABLE) for number in numbers))
 
 
 def account_of(provider: Running) -> dict[str, Any]:
@@ -58,8 +55,8 @@ def ledger_of(store: Path) -> tuple[Decimal, Decimal, dict[str, int], int]:
     rows = db.execute("SELECT tier, paid, list FROM ledger").fetchall()
     db.close()
     tiers = {tier: sum(1 for row in rows if row[0] == tier) for tier in sorted({row[0] for row in rows})}
-    paid = sum(Decimal(row[1] or 0) for row in rows) / 10**12
-    listed = sum(Decimal(row[2] or 0) for row in rows) / 10**12
+    paid = sum((Decimal(row[1] or 0) for row in rows), Decimal(0)) / 10**12
+    listed = sum((Decimal(row[2] or 0) for row in rows), Decimal(0)) / 10**12
     return paid, listed, tiers, sum(1 for row in rows if row[1] is None)
 
 
@@ -76,7 +73,8 @@ def main() -> int:
     billed = Decimal(account["total"]["usd"])
     print(f"{sum(right)} of {len(right)} answers right in {took:.1f} s; serve stopped with {code}")
     print(f"bought: {tiers}; provider's batches: {account['batches']}; files left: {len(account['files'])}")
-    print(f"ledger: paid ${paid:f} of ${listed:f} list price, saved {(1 - paid / listed) * 100:.1f} %; unpriced {unpriced}")
+    saved = (1 - paid / listed) * 100
+    print(f"ledger: paid ${paid:f} of ${listed:f} list price, saved {saved:.1f} %; unpriced {unpriced}")
     print(f"provider billed ${billed:f}; difference ${abs(paid - billed):f}")
     agrees = all(right) and code == 0 and paid == billed and not account["files"] and not unpriced
     return 0 if agrees and tiers.get("batch", 0) >= DEFERRABLE * 0.9 else 1

@@ -1,11 +1,11 @@
 """A whole world for a test: the emulator, the proxy in front of it and an HTTP client, on virtual time.
 
-    def test_something(tmp_path: Path) -> None:
-        async def story(world: World) -> None:
-            answer = await world.ask("hello", deadline="2h")
-            assert answer.tier == "batch"
+def test_something(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        answer = await world.ask("hello", deadline="2h")
+        assert answer.tier == "batch"
 
-        play(tmp_path, story)
+    play(tmp_path, story)
 """
 
 import asyncio
@@ -145,7 +145,8 @@ class World:
 
     async def bought(self, text: str) -> tuple[int, int]:
         """How often answers to a text were bought: (synchronously, in batches)."""
-        bodies = [body for body in (await self.emulator.lines(text))["bodies"] if isinstance(body, dict)]
+        shown: Json = await self.emulator.lines(text)
+        bodies = shown["bodies"]
         return sum(int(body["sync"]) for body in bodies), sum(int(body["batch"]) for body in bodies)
 
     async def ledger_usd(self) -> Decimal:

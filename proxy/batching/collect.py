@@ -59,6 +59,8 @@ async def collect(desk: Desk, batch: Batch) -> None:
     if not await desk.move(BatchCollected(batch.id, now, due_at=now)):
         return
     desk.forget_batch(batch.id)
+    if batch.outcome is BatchOutcome.COMPLETED:
+        desk.widen(batch.queue)
     desk.announce(_settled(batch, reading.outcomes, now))
 
 
@@ -157,7 +159,7 @@ async def _refuse_invalid(desk: Desk, batch: Batch, lines: list[Line], reading: 
     seen = await desk.upstream(batch.queue).retrieve(await desk.auth(batch.queue), batch.provider_id)
     full = any(error.code in TOKEN_LIMIT_CODES for error in seen.errors)
     if full:
-        desk.memory.lines_cap[batch.queue] = max(1, batch.lines // 2)
+        desk.narrow(batch)
     culprits = _culprits(seen.errors, len(lines))
     ready_at = now + (desk.settings.backoff_max_seconds if full else 0.0)
     blame = 0 if full or culprits else 1

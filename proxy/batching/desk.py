@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from proxy.batching.settings import Settings
+from proxy.domain.batch import Batch
 from proxy.domain.clock import Clock
 from proxy.domain.credential import Auth
 from proxy.domain.errors import StoreFault
@@ -106,6 +107,16 @@ class Desk:
 
     def note_creation(self, name: UpstreamName, now: float) -> None:
         self.memory.creations.setdefault(name, deque()).append(now)
+
+    def narrow(self, batch: Batch) -> None:
+        """The provider's queue had no room for a batch: the queue's next ones are half as large."""
+        self.memory.lines_cap[batch.queue] = max(1, batch.lines // 2)
+
+    def widen(self, queue: Queue) -> None:
+        """A batch went through: the next one may be twice as large again, up to the setting."""
+        cap = self.memory.lines_cap.pop(queue, None)
+        if cap is not None and cap * 2 < self.settings.cut.lines_max:
+            self.memory.lines_cap[queue] = cap * 2
 
     def forget_batch(self, batch_id: BatchId) -> None:
         self.memory.batch_failures.pop(batch_id, None)

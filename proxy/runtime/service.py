@@ -30,7 +30,7 @@ from proxy.server.house import House
 from proxy.server.leavers import Leavers
 from proxy.telemetry.fanout import Announcer
 from proxy.telemetry.logs import Logs
-from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.metrics import Known, Metrics
 from proxy.upstream.http import open_session
 
 LAG_SECONDS = 5.0
@@ -138,7 +138,7 @@ async def _build(
     engine = Engine(desk)
     holds = Holds()
     policy_watch = PolicyWatch(config.policy_file, clock, announcer.announce)
-    metrics = Metrics()
+    metrics = Metrics(_known(config, policy_watch))
 
     async def metrics_page(openmetrics: bool) -> tuple[bytes, str]:  # noqa: FBT001  the seam's own shape
         return metrics.render(await state.gauges(), openmetrics=openmetrics)
@@ -170,6 +170,12 @@ async def _build(
     connect(announcer, metrics, holds, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(config.server.host, config.server.port, desk, engine, house, metrics, state, announcer, policy_watch)
+
+
+def _known(config: Config, policy_watch: PolicyWatch) -> Known:
+    """What is certain to appear in metrics: their series begin at 0."""
+    policies = ["default", *(rule.name for rule in policy_watch.policy.rules)]
+    return Known({upstream.name: () for upstream in config.upstreams}, policies)
 
 
 def connect(announcer: Announcer, metrics: Metrics, holds: Holds, *, with_logs: bool) -> None:

@@ -70,7 +70,7 @@ LINES: Mapping[type[AnyEvent], _Line] = {
         ("request_id", "tenant", "upstream", "model", "endpoint", "policy", "deadline_at"),
     ),
     RequestAttached: _Line(logging.INFO, "request.attached", ("request_id", "by")),
-    RequestFinished: _Line(logging.INFO, "request.finished", (*_CALL, "outcome", "status", "deadline_at", "batch_id")),
+    RequestFinished: _Line(logging.DEBUG, "request.finished", (*_CALL, "outcome", "status", "deadline_at", "batch_id")),
     WasteBooked: _Line(logging.WARNING, "waste.booked", (*_CALL, "status", "batch_id"), "booked_at"),
     RequestEscalated: _Line(
         logging.INFO, "request.escalated", ("request_id", *_PAIR, "reason", "blind", "slack_seconds")

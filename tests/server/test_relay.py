@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -62,7 +62,9 @@ class Setting:
 
 
 @asynccontextmanager
-async def _setting(folder: Path, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[Setting]:
+async def _setting(
+    folder: Path, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> AsyncIterator[Setting]:
     upstream = Upstream(answer)
     app = web.Application(client_max_size=2**30)
     app.router.add_route("*", "/{path:.*}", upstream.handle)
@@ -175,12 +177,10 @@ def test_a_stream_is_relayed_chunk_by_chunk_as_it_arrives(tmp_path: Path) -> Non
 
     async def story(setting: Setting) -> None:
         began = setting.clock.now()
-        seen: list[tuple[float, bytes]] = []
         body = json.dumps({"model": "gpt-4o-mini", "stream": True, "messages": []}).encode()
         async with setting.http.post(setting.url + "/v1/chat/completions", data=body, headers=KEY) as response:
             assert response.headers["Content-Type"] == "text/event-stream"
-            async for chunk in response.content.iter_any():
-                seen.append((round(setting.clock.now() - began), chunk))
+            seen = [(round(setting.clock.now() - began), chunk) async for chunk in response.content.iter_any()]
         assert seen == [(n * 10, b'data: {"n": %d}\n\n' % n) for n in range(5)]
 
     _play(tmp_path, stream, story)
@@ -191,7 +191,9 @@ def test_a_streams_usage_is_read_from_its_end_and_booked(tmp_path: Path) -> None
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         for _ in range(2000):
-            await response.write(b'data: {"model": "gpt-4o-mini", "choices": [{"delta": {"content": "' + b"x" * 300 + b'"}}]}\n\n')
+            await response.write(
+                b'data: {"model": "gpt-4o-mini", "choices": [{"delta": {"content": "' + b"x" * 300 + b'"}}]}\n\n'
+            )
         usage = json.dumps({"model": "gpt-4o-mini", "choices": [], "usage": ANSWER["usage"]}).encode()
         await response.write(b"data: " + usage + b"\n\ndata: [DONE]\n\n")
         return response
@@ -214,10 +216,8 @@ def test_a_client_that_leaves_ends_the_call_upstream_too(tmp_path: Path) -> None
 
     async def story(setting: Setting) -> None:
         timeout = aiohttp.ClientTimeout(total=5)
-        try:
+        with suppress(TimeoutError):
             await setting.http.post(setting.url + "/v1/chat/completions", data=CHAT, headers=KEY, timeout=timeout)
-        except TimeoutError:
-            pass
         async with asyncio.timeout(5):
             await setting.upstream.cancelled.wait()
         await asyncio.sleep(1)

@@ -178,7 +178,6 @@ def test_metadata_defers_and_is_taken_out_before_the_provider_sees_it(tmp_path: 
 
 
 def test_a_held_answer_waits_for_hours_if_it_must(tmp_path: Path) -> None:
-    from proxy.emulator.settings import Settings
 
     async def story(world: World) -> None:
         answer = await world.ask("slow", deadline="20h")

@@ -121,5 +121,7 @@ def test_an_expired_batch_is_harvested_and_its_unfinished_lines_are_answered(tmp
             assert sum(await world.bought(f"q{n:03}")) == 1
         await world.assert_books_agree()
 
-    stuck = Settings(turnaround=Stuck(done_share=0.5), latency_seconds=1.0, window_seconds=90 * MINUTE, lines_in_flight=0)
+    stuck = Settings(
+        turnaround=Stuck(done_share=0.5), latency_seconds=1.0, window_seconds=90 * MINUTE, lines_in_flight=0
+    )
     play(tmp_path, story, emulator=stuck)

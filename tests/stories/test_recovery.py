@@ -1,6 +1,6 @@
 """Lost replies, dead processes, broken files: found out before anything is bought again."""
 
-
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -158,8 +158,6 @@ def test_a_held_client_is_told_to_come_back_when_the_proxy_stops_and_then_finds_
                 replies.append(await world.ask("held", deadline="5h"))
 
             async with living(tmp_path, provider, clock) as before:
-                import asyncio
-
                 task = asyncio.ensure_future(hold(before))  # noqa: TID251  it outlives the block on purpose
                 await before.until(lambda: bool(before.seen(BatchSubmitted)), within=HOUR)
                 before.service.house.draining = True
@@ -189,5 +187,3 @@ def test_the_books_agree_when_calls_break_off_in_the_middle(tmp_path: Path) -> N
 
     refused = _fault("upload_file", FaultKind.STATUS, status=503, count=None)
     play(tmp_path, story, faults=(refused, _fault("chat", FaultKind.DROP_AFTER)))
-
-

@@ -55,7 +55,7 @@ def test_a_line_is_plain_json_with_the_instant_of_its_event(samples: Samples) ->
     assert logged_json(samples.finished) == [
         {
             "timestamp": "2026-09-21T15:13:20.000+00:00",
-            "level": "info",
+            "level": "debug",
             "event": "request.finished",
             "request_id": "req-00000000000000000000000000000001",
             "tenant": "acme",
@@ -98,7 +98,7 @@ def test_events_below_the_level_are_not_written(samples: Samples) -> None:
     stream = io.StringIO()
     configure("info", "json", stream)
     logs = Logs()
-    for event in (samples.call, samples.finished, samples.reload_refused):
+    for event in (samples.finished, samples.settled, samples.reload_refused):
         logs.listen(event)
     assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == ["info", "error"]
 
@@ -114,10 +114,10 @@ def test_a_line_break_in_an_error_stays_inside_its_line(samples: Samples) -> Non
 
 def test_a_console_line_names_level_event_and_fields_without_colors_into_a_file(samples: Samples) -> None:
     stream = io.StringIO()
-    configure("info", "console", stream)
+    configure("debug", "console", stream)
     Logs().listen(samples.finished)
     text = stream.getvalue()
-    assert "info" in text
+    assert "debug" in text
     assert "request.finished" in text
     assert "request_id=req-00000000000000000000000000000001" in text
     assert "saved_usd=0.25" in text
