@@ -10,7 +10,7 @@ from proxy.domain.events import BatchFilesDeleted
 from proxy.domain.ids import BatchId
 from proxy.domain.moves import BatchCleaned
 from proxy.domain.request import Queue
-from proxy.upstream.interface import Upstream
+from proxy.upstream.interface import BatchUpstream
 
 SWEEP_REQUESTS = 5_000
 """Requests deleted from the store in one go."""
@@ -18,7 +18,7 @@ SWEEP_REQUESTS = 5_000
 
 async def clean(desk: Desk, batch: Batch) -> None:
     """COLLECTED: delete the input, output and error files. The results are durable here."""
-    upstream, auth = desk.upstream(batch.queue), await desk.auth(batch.queue)
+    upstream, auth = desk.seller(batch.queue), await desk.auth(batch.queue)
     files = [file for file in (batch.input_file_id, batch.output_file_id, batch.error_file_id) if file is not None]
     for file_id in files:
         await upstream.delete_file(auth, file_id)
@@ -40,14 +40,14 @@ async def sweep_files(desk: Desk, queue: Queue, now: float) -> int:
     Only files that carry this deployment's name are touched, and only old ones: a younger one may be on its way into
     a batch. Returns how many went.
     """
-    upstream, auth = desk.upstream(queue), await desk.auth(queue)
+    upstream, auth = desk.seller(queue), await desk.auth(queue)
     prefix = f"{FILE_PREFIX}-{await desk.store.deployment()}-"
     in_use = {batch.input_file_id for batch in await desk.store.open_batches() if batch.input_file_id is not None}
     return await _delete_orphans(desk, upstream, auth, prefix, in_use, now - desk.settings.orphan_seconds)
 
 
 async def _delete_orphans(
-    desk: Desk, upstream: Upstream, auth: Auth, prefix: str, in_use: Collection[str], older_than: float
+    desk: Desk, upstream: BatchUpstream, auth: Auth, prefix: str, in_use: Collection[str], older_than: float
 ) -> int:
     orphans = [
         (file.id, BatchId(file.name.removeprefix(prefix).removesuffix(".jsonl")))

@@ -78,7 +78,7 @@ async def _read_file(desk: Desk, batch: Batch, file_id: str, reading: _Reading) 
 async def _decoded(desk: Desk, batch: Batch, file_id: str) -> AsyncIterator[OutputLine]:
     """The file's lines. A file that cannot be read is tried again; after `collect_tries` what was read must do."""
     try:
-        async for raw in desk.upstream(batch.queue).download(await desk.auth(batch.queue), file_id):
+        async for raw in desk.seller(batch.queue).download(await desk.auth(batch.queue), file_id):
             decoded = decode_output_line(raw)
             if decoded is not None:
                 yield decoded
@@ -156,7 +156,7 @@ async def _refuse_invalid(desk: Desk, batch: Batch, lines: list[Line], reading: 
     if batch.provider_id is None:
         return
     now = desk.clock.now()
-    seen = await desk.upstream(batch.queue).retrieve(await desk.auth(batch.queue), batch.provider_id)
+    seen = await desk.seller(batch.queue).retrieve(await desk.auth(batch.queue), batch.provider_id)
     full = any(error.code in TOKEN_LIMIT_CODES for error in seen.errors)
     if full:
         desk.narrow(batch)

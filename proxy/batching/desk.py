@@ -20,7 +20,7 @@ from proxy.routing.limitbook import LimitBook
 from proxy.routing.pricing import PriceBook
 from proxy.store.interface import Store
 from proxy.store.vault import Vault
-from proxy.upstream.interface import Upstream
+from proxy.upstream.interface import BatchUpstream, Upstream
 
 HOUR_SECONDS = 3600.0
 
@@ -68,6 +68,13 @@ class Desk:
         upstream = self.upstreams.get(queue.upstream)
         if upstream is None:
             raise StoreFault(f"upstream {queue.upstream!r} has deferred requests but is no longer configured")
+        return upstream
+
+    def seller(self, queue: Queue) -> BatchUpstream:
+        """The queue's upstream as one that sells batches; a `StoreFault` when it has become one that does not."""
+        upstream = self.upstream(queue)
+        if not isinstance(upstream, BatchUpstream):
+            raise StoreFault(f"upstream {queue.upstream!r} has open batches but is now configured without any")
         return upstream
 
     async def auth(self, queue: Queue) -> Auth:

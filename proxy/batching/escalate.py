@@ -182,7 +182,7 @@ async def cancel(desk: Desk, batch: Batch) -> None:
         jitter=0.0,
     )
     await desk.move(CancelRequested(batch.id, now, due_at=soon))
-    await desk.upstream(batch.queue).cancel(await desk.auth(batch.queue), batch.provider_id)
+    await desk.seller(batch.queue).cancel(await desk.auth(batch.queue), batch.provider_id)
 
 
 async def abandon(desk: Desk, batch: Batch) -> None:

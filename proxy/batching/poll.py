@@ -21,7 +21,7 @@ async def poll(desk: Desk, batch: Batch) -> None:
     if batch.provider_id is None:
         raise AssertionError(f"{batch.id} is in flight without a provider's id")
     try:
-        seen = await desk.upstream(batch.queue).retrieve(await desk.auth(batch.queue), batch.provider_id)
+        seen = await desk.seller(batch.queue).retrieve(await desk.auth(batch.queue), batch.provider_id)
     except UpstreamFault as fault:
         if fault.status != NOT_FOUND:
             raise

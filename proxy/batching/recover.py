@@ -35,7 +35,7 @@ async def match_or_create(desk: Desk, batch: Batch) -> None:
 async def _find(desk: Desk, batch: Batch) -> ProviderBatch | None:
     """The provider's job that carries our id. The list is newest first: jobs older than ours end the search."""
     oldest = batch.created_at - CLOCK_SKEW_SECONDS
-    async for candidate in desk.upstream(batch.queue).list_batches(await desk.auth(batch.queue)):
+    async for candidate in desk.seller(batch.queue).list_batches(await desk.auth(batch.queue)):
         if candidate.metadata.get(BATCH_KEY) == batch.id:
             return candidate
         if candidate.created_at and candidate.created_at < oldest:

@@ -36,7 +36,7 @@ async def upload(desk: Desk, batch: Batch) -> None:
         return
     if not await desk.move(UploadStarted(batch.id, now)):
         return
-    upstream, auth = desk.upstream(batch.queue), await desk.auth(batch.queue)
+    upstream, auth = desk.seller(batch.queue), await desk.auth(batch.queue)
     name = file_name(await desk.store.deployment(), batch)
     expiry = desk.settings.input_file_expiry_seconds
     try:
@@ -59,7 +59,7 @@ async def create(desk: Desk, batch: Batch) -> None:
     """CREATING, and known not to exist at the provider: create the job."""
     if batch.input_file_id is None:
         raise AssertionError(f"{batch.id} is to be created without a file")
-    upstream, auth = desk.upstream(batch.queue), await desk.auth(batch.queue)
+    upstream, auth = desk.seller(batch.queue), await desk.auth(batch.queue)
     try:
         created = await upstream.create(auth, batch.input_file_id, batch.queue.endpoint, {BATCH_KEY: batch.id})
     except UpstreamFault as fault:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from proxy.config.settings import Config, UpstreamSettings
+from proxy.config.settings import OPENAI, Config, UpstreamSettings
 from proxy.domain.clock import Clock
 from proxy.domain.credential import Auth
 from proxy.domain.ids import CredentialId
@@ -14,7 +14,7 @@ from proxy.server.auth import Doorman
 from proxy.store.interface import Store
 from proxy.store.sqlite import SqliteStore
 from proxy.store.vault import Vault, read_secret
-from proxy.upstream import openai
+from proxy.upstream import litellm, openai
 from proxy.upstream.costmap import read_cost_map
 from proxy.upstream.interface import Capabilities
 
@@ -45,12 +45,24 @@ def build_accounts(
     """Every upstream, with the models that go there."""
     return Accounts(
         Account(
-            upstream=openai.OpenAIUpstream(upstream_settings(upstream), session, clock.now),
+            upstream=build_upstream(upstream, session, clock),
             models=upstream.models,
             auth=configured_auth(upstream, environ),
             credential_id=configured_id(upstream),
         )
         for upstream in config.upstreams
+    )
+
+
+def build_upstream(
+    upstream: UpstreamSettings, session: aiohttp.ClientSession, clock: Clock
+) -> openai.OpenAIUpstream | litellm.LiteLLMUpstream:
+    """The adapter for a configured upstream."""
+    if upstream.litellm_provider is None:
+        return openai.OpenAIUpstream(upstream_settings(upstream), session, clock.now)
+    base_url = None if upstream.base_url == OPENAI else upstream.base_url
+    return litellm.LiteLLMUpstream(
+        litellm.Settings(upstream.name, upstream.litellm_provider, base_url, upstream.headers, upstream.call_seconds)
     )
 
 

@@ -9,6 +9,7 @@ from proxy.domain.errors import ClientFault
 from proxy.domain.ids import CredentialId
 from proxy.server.auth import UNAUTHORIZED, Caller
 from proxy.store.vault import Vault
+from proxy.upstream.litellm import LiteLLMUpstream
 from proxy.upstream.openai import OpenAIUpstream
 
 
@@ -16,7 +17,7 @@ from proxy.upstream.openai import OpenAIUpstream
 class Account:
     """One upstream as the server uses it. `models` are globs; `auth` is its configured credential, if it has one."""
 
-    upstream: OpenAIUpstream
+    upstream: OpenAIUpstream | LiteLLMUpstream
     models: tuple[str, ...]
     auth: Auth | None
     credential_id: CredentialId

@@ -35,3 +35,8 @@ class Exchange:
     started_at: float
     started: float
     decision: Decision = RELAYED
+
+    @property
+    def buys(self) -> bool:
+        """Whether the call buys tokens: files, lists and unknown routes do not, as far as can be known."""
+        return self.decision.reason is not Reason.PASSTHROUGH

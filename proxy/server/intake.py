@@ -25,8 +25,8 @@ from proxy.server.deferred import accepted
 from proxy.server.exchange import Exchange
 from proxy.server.hold import Held, hold
 from proxy.server.house import House
-from proxy.server.relay import relay
 from proxy.server.unpack import unpacked_request
+from proxy.server.urgent import serve_at_once
 from proxy.wire.body import estimate_tokens, read_hints, without_own_metadata
 from proxy.wire.lines import line_body, validate
 from proxy.wire.patience import identify
@@ -77,7 +77,7 @@ async def serve(
         )
     )
     if exchange.decision.tier is not Tier.BATCH:
-        return await relay(house, exchange)
+        return await serve_at_once(house, exchange)
     return await _defer(house, exchange, urgency)
 
 

@@ -6,7 +6,7 @@ same call may be made again. An adapter never retries by itself.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from proxy.domain.answer import Answer
 from proxy.domain.credential import Auth
@@ -76,7 +76,7 @@ class Call:
 
 
 class Upstream(Protocol):
-    """A configured provider account, as the engine uses it."""
+    """A configured provider account that sells synchronous calls."""
 
     @property
     def name(self) -> UpstreamName: ...
@@ -86,6 +86,11 @@ class Upstream(Protocol):
 
     async def call(self, auth: Auth, endpoint: str, body: bytes, tier: Tier) -> Call:
         """Buy one answer synchronously. Any HTTP status is an answer; only a missing one is a fault."""
+
+
+@runtime_checkable
+class BatchUpstream(Upstream, Protocol):
+    """An account that sells batches too."""
 
     async def upload(self, auth: Auth, name: str, size: int, lines: AsyncIterator[bytes], expires_seconds: int) -> str:
         """Store a batch's input file of exactly `size` bytes; returns the provider's file id."""

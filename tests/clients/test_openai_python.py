@@ -70,9 +70,7 @@ def test_tool_calls_come_back_whole_and_streamed(client: openai.OpenAI, headers:
             "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
         },
     }
-    whole = client.chat.completions.create(
-        model=MODEL, messages=_say("Paris"), tools=[tool], extra_headers=headers
-    )
+    whole = client.chat.completions.create(model=MODEL, messages=_say("Paris"), tools=[tool], extra_headers=headers)
     (call,) = whole.choices[0].message.tool_calls or []
     assert call.type == "function"
     assert json.loads(call.function.arguments)["city"]
