@@ -233,7 +233,7 @@ def _zone(node: Scalar) -> tzinfo:
         return UTC  # known without the system's time zone files, which a small machine may lack
     try:
         return ZoneInfo(node.text)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: `Europe`, a folder of the tzdata package
         raise ConfigFault(f"{node.text!r} is no time zone; write UTC or Europe/Berlin", node.place) from error
 
 
@@ -242,8 +242,7 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def _choice(name: str, known: list[str]) -> str:
-    spelled = written_name(name.lower())
-    near = [spelled] if spelled in known else get_close_matches(spelled, known, n=1)
+    near = get_close_matches(written_name(name.lower()), known, n=1)
     listed = ", ".join(sorted(known))
     return f"did you mean {near[0]!r}? Possible: {listed}" if near else f"possible: {listed}"
 

@@ -15,7 +15,11 @@ STORE_VARIABLE = "STANDBY_STORE"
 
 
 def load_config(file: Path | None) -> Config:
-    """The configuration of a file; the defaults without one. Paths in it are relative to the file's folder."""
+    """The configuration of a file; the defaults without one. Raises `ConfigFault`.
+
+    The files that it names (`policies`, `cost_map`, `store.key_file`) are looked for from its own folder; the store is
+    not one of them: a relative `store.url` starts at the working directory.
+    """
     if file is None:
         return Config()
     config = decode(parse(_read(file), str(file)), Config)
@@ -42,7 +46,14 @@ def _read(file: Path) -> str:
 
 
 def _resolved(config: Config, folder: Path) -> Config:
-    """Relative paths start at the configuration file's own folder."""
-    policies = None if config.policies is None else folder / config.policies
-    cost_map = None if config.cost_map is None else folder / config.cost_map
-    return replace(config, policies=policies, cost_map=cost_map)
+    """The files that a configuration names, from the configuration file's own folder."""
+    return replace(
+        config,
+        policies=_from(folder, config.policies),
+        cost_map=_from(folder, config.cost_map),
+        store=replace(config.store, key_file=_from(folder, config.store.key_file)),
+    )
+
+
+def _from(folder: Path, file: Path | None) -> Path | None:
+    return None if file is None else folder / file

@@ -4,11 +4,14 @@ Every field has the default that is in force without a file, so an empty file is
 keys, an SQLite store in the working directory, loopback only.
 """
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Literal
-from zoneinfo import ZoneInfo
+from urllib.parse import urlsplit
 
 from proxy.batching.settings import Settings as BatchingSettings
 from proxy.domain.errors import ConfigFault
@@ -16,8 +19,9 @@ from proxy.domain.ids import UpstreamName
 from proxy.routing.planner import Settings as PlannerSettings
 from proxy.routing.pricing import ModelPrice
 from proxy.routing.ratelimit import Settings as LimitSettings
-from proxy.server.auth import ProxyKey
+from proxy.server.auth import KEY_HEADERS, ProxyKey
 from proxy.server.settings import Settings as ServerSettings
+from proxy.wire.durations import parse_duration
 from proxy.wire.lines import BATCH_ENDPOINTS, STRIPPED
 
 OPENAI = "https://api.openai.com/v1"
@@ -25,17 +29,24 @@ DEFAULT_UPSTREAM = UpstreamName("openai")
 PACKAGE = Path(__file__).parent.parent
 
 
-def default_policy() -> Path:
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+
+
+def default_policy(package: Path = PACKAGE) -> Path:
     """The policy that comes with Standby: in an installed package, else in the checkout."""
-    packaged = PACKAGE / "_policies"
-    folder = packaged if packaged.is_dir() else PACKAGE.parent / "policies"
+    packaged = package / "_policies"
+    folder = packaged if packaged.is_dir() else package.parent / "policies"
     return folder / "default.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where deferred requests live. `key_file` holds the secret that seals credentials, unless STANDBY_SECRET_KEY does;
-    None: `standby.key` beside the store.
+    """Where deferred requests live. A relative path starts at the working directory, as it does on the command line.
+
+    `key_file` holds the secret that seals clients' credentials, unless STANDBY_SECRET_KEY does; None: `standby.key`
+    beside the store.
     """
 
     url: str = "sqlite:standby.db"
@@ -44,9 +55,15 @@ class StoreSettings:
     def __post_init__(self) -> None:
         scheme, _, rest = self.url.partition(":")
         if scheme in {"redis", "rediss"}:
-            raise ValueError(f"url: {self.url!r}: the Redis store is not built yet; use sqlite:PATH")
+            raise ValueError("url: the Redis store is not built yet; write sqlite:PATH, such as sqlite:standby.db")
         if scheme != "sqlite" or not rest:
             raise ValueError(f"url: {self.url!r} is no store; write sqlite:PATH, such as sqlite:standby.db")
+        if rest == ":memory:":
+            raise ValueError("url: an SQLite store in memory would lose what was accepted; write sqlite:PATH")
+        if rest.startswith("//") and not rest.startswith("///"):
+            raise ValueError(
+                f"url: {self.url!r} would be an absolute path; write sqlite:PATH without slashes before it"
+            )
 
     @property
     def path(self) -> Path:
@@ -56,19 +73,63 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class BatchCapabilities:
-    """What an upstream's batches take. `refuses` are body fields that are taken out of a line."""
+    """What an upstream's batches take, by the provider's own rules.
+
+    `window` is the completion window as the provider spells it; `refuses` are body fields that are taken out of a line.
+    """
 
     endpoints: frozenset[str] = BATCH_ENDPOINTS
     lines_max: int = 50_000
     body_max_bytes: int = 190_000_000
     window: str = "24h"
-    window_seconds: float = 86_400.0
     refuses: frozenset[str] = STRIPPED
+
+    def __post_init__(self) -> None:
+        for endpoint in self.endpoints:
+            if not endpoint.startswith("/"):
+                raise ValueError(f"endpoints: {endpoint!r} is no path; write it as /v1/chat/completions")
+        for name in ("lines_max", "body_max_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is no limit to work under; give at least 1")
+        if not parse_duration(self.window):
+            raise ValueError(f"window: {self.window!r} is no completion window; write it as the provider does: 24h")
+
+    @property
+    def window_seconds(self) -> float:
+        """How long the completion window is."""
+        return parse_duration(self.window) or 0.0
+
+
+def _require_base_url(url: str) -> None:
+    """A URL that calls can be made to, and that can be shown in a log. Raises ValueError without repeating a secret."""
+    try:
+        parts = urlsplit(url)
+        host, has_secret, _ = parts.hostname, parts.username is not None, parts.port
+    except ValueError as error:
+        raise ValueError(f"base_url: this is no URL; write it as for an SDK, such as {OPENAI}") from error
+    if has_secret:
+        raise ValueError("base_url: must not contain a user or a password; name the upstream's key by api_key_env")
+    if parts.query or parts.fragment:
+        raise ValueError("base_url: must end with its path; take out what follows the ? or #")
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ValueError(f"base_url: {url!r} is no base URL; write it as for an SDK, such as {OPENAI}")
+
+
+def _require_sendable(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if name.lower() in KEY_HEADERS:
+            raise ValueError(f"headers.{name}: a key does not belong into this file; name it by api_key_env")
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"headers.{name}: this cannot be sent as a header; use one line of plain characters")
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:
-    """One provider account, OpenAI-shaped.
+    """One provider account.
+
+    It is OpenAI-shaped, unless `litellm_provider` gives LiteLLM's name of a provider that is not (such as
+    `anthropic`): then LiteLLM translates its calls, no batches are sold, and a `base_url` other than the default is the
+    provider's own.
 
     `models` are globs of the models that go there; the first upstream that matches gets a call, the first of all gets
     the rest. `api_key_env` names the environment variable with its key; without one, clients bring their own. `batch`
@@ -79,6 +140,7 @@ class UpstreamSettings:
     base_url: str = OPENAI
     models: tuple[str, ...] = ("*",)
     api_key_env: str | None = None
+    litellm_provider: str | None = None
     batch: bool = True
     flex: bool = True
     batches: BatchCapabilities = field(default_factory=BatchCapabilities)
@@ -90,10 +152,18 @@ class UpstreamSettings:
     stall_seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url: {self.base_url!r} is no URL; write it as an SDK's base URL, such as {OPENAI}")
         if not self.name:
             raise ValueError("name: must not be empty")
+        _require_base_url(self.base_url)
+        if self.api_key_env is not None and not _VARIABLE.fullmatch(self.api_key_env):
+            # what stands there is not repeated: it may be the key
+            raise ValueError(
+                "api_key_env: must be the name of a variable, such as OPENAI_API_KEY, and not the key itself"
+            )
+        _require_sendable(self.headers)
+        for name in ("connect_seconds", "call_seconds", "control_seconds", "stall_seconds"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: must be more than 0 seconds, such as 60s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +176,11 @@ class LoggingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that can be configured."""
+    """Everything that can be configured.
+
+    `policies` None: the policy that comes with Standby. `cost_map` None: the price list of the installed LiteLLM.
+    `timezone` is what times of day in policies and in `/by/06:00/` mean.
+    """
 
     server: ServerSettings = field(default_factory=ServerSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
@@ -117,19 +191,25 @@ class Config:
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     cost_map: Path | None = None
-    timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    timezone: tzinfo = UTC
     logging: LoggingSettings = field(default_factory=LoggingSettings)
 
     def __post_init__(self) -> None:
         if not self.upstreams:
             raise ValueError("upstreams: at least one is needed")
-        _require_unique("upstreams", [upstream.name for upstream in self.upstreams])
-        _require_unique("keys", [key.name for key in self.keys])
-        escalate = self.batching.escalate
-        if self.batching.look_seconds > escalate.margin_seconds:
+        _require_unique("upstreams", "name", [upstream.name for upstream in self.upstreams])
+        _require_unique("keys", "name", [key.name for key in self.keys])
+        _require_unique("keys", "sha256", [key.sha256 for key in self.keys])  # two tenants cannot share a key
+        for number, key in enumerate(self.keys):
+            if key.deadline_seconds is not None and key.deadline_seconds <= 0:
+                raise ValueError(
+                    f"keys.{number}.deadline_seconds: 0s is not a time to wait; give more, or leave it out"
+                )
+        look, margin = self.batching.look_seconds, self.batching.escalate.margin_seconds
+        if look > margin:
             raise ValueError(
-                f"batching: look ({self.batching.look_seconds:g}s) must not be longer than escalate.margin "
-                f"({escalate.margin_seconds:g}s), or a deadline could pass between two looks"
+                f"batching.escalate.margin_seconds: {margin:g}s is less than batching.look, {look:g}s, so a deadline "
+                "could pass between two looks; give a longer margin or a shorter look"
             )
 
     @property
@@ -138,10 +218,11 @@ class Config:
         return self.policies or default_policy()
 
 
-def _require_unique(name: str, names: list[str]) -> None:
-    for one in names:
-        if names.count(one) > 1:
-            raise ValueError(f"{name}: {one!r} is there twice; names are unique")
+def _require_unique(section: str, name: str, values: Sequence[str]) -> None:
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            first = values.index(value) + 1
+            raise ValueError(f"{section}.{number}.{name}: number {first} of {section} has the same; keep one of them")
 
 
 def check(config: Config, environ: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """YAML as a small tree in which every value knows its place, so that a mistake can be pointed at.
 
-What is left out of YAML on purpose: merge keys (`<<`), types of one's own (`!name`), names that are there twice, several
-documents in one file. Anchors and aliases work.
+What is left out of YAML on purpose: merge keys (`<<`), types of one's own (`!name`), names that are there twice,
+several documents in one file. Anchors and aliases work.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ _QUOTED = "while scanning a quoted scalar"
 _PLAIN_WORDS = {
     "'\\t'": "a tab stands here; YAML wants spaces",
     "cannot start any token": "a text that begins with this character needs quotes",
-    "mapping values are not allowed here": "no ': ' is possible here; check the indentation, and put texts that contain "
-    "': ' in quotes",
+    "mapping values are not allowed here": "no ': ' is possible here; check the indentation, and put "
+    "texts that contain ': ' in quotes",
     "but found another document": "a second document begins here; a file holds one, so take out the '---'",
 }
 """What the parser says, by a part of it, and what a person can use."""

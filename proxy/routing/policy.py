@@ -1,7 +1,8 @@
 """Policies: rules tried from the top; the first that matches sets a request's terms. Pure: no file is read here."""
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from enum import StrEnum
@@ -11,7 +12,10 @@ from proxy.domain.decision import Delivery
 from proxy.domain.tier import Tier
 from proxy.routing.terms import Terms
 
-_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
+_RULE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+DEFAULT_NAME = "default"
+"""What the terms of requests are called that no rule matches."""
 
 
 class Weekday(StrEnum):
@@ -24,9 +28,6 @@ class Weekday(StrEnum):
     FRIDAY = "fri"
     SATURDAY = "sat"
     SUNDAY = "sun"
-
-
-_WEEK = tuple(Weekday)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,9 @@ class Facts:
 class Match:
     """What a rule asks for. What is left out is not asked; everything that is asked must hold.
 
-    Texts are globs (`gpt-4o*`), lists are alternatives. `header` and `metadata` map names to globs. `hours` is
-    `22:00-06:00`, local, the end excluded; it may span midnight, and then `weekdays` means the day that it is now.
+    Texts are globs in which case counts (`gpt-4o*`), lists are alternatives. `header` and `metadata` map names to
+    globs; one that the request does not have never matches, not even `*`. `hours` is `22:00-06:00`, local, the end
+    excluded; it may span midnight, and then `weekdays` means the day that it is now. Token limits are included.
     """
 
     model: tuple[str, ...] = ()
@@ -73,8 +75,8 @@ class Match:
     weekdays: tuple[Weekday, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.hours is not None and not _HOURS.fullmatch(self.hours):
-            raise ValueError(f"hours: {self.hours!r} is no span of time; write 22:00-06:00")
+        if self.hours is not None:
+            _span(self.hours)
         least, most = self.input_tokens_min, self.input_tokens_max
         if least is not None and most is not None and least > most:
             raise ValueError(f"input_tokens_min: {least} is more than input_tokens_max, {most}: it can never match")
@@ -105,7 +107,17 @@ class Then:
     def __post_init__(self) -> None:
         if self.urgent and self.deadline_seconds is not None:
             raise ValueError("urgent: a rule cannot be urgent and give a deadline; leave one of them out")
-        self.terms("check")
+        if not self.tiers:
+            raise ValueError("tiers: none is left; name at least one, such as standard, or leave it out")
+        try:
+            self.terms("check")
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix("default_")) from error
+        if (self.deadline_seconds or math.inf) < (self.deadline_min_seconds or 0.0):
+            raise ValueError(
+                f"deadline_seconds: {self.deadline_seconds:g}s is under deadline_min_seconds, so nothing could wait; "
+                "give a longer one"
+            )
 
     def terms(self, policy: str) -> Terms:
         """The same as the planner knows it, under the rule's name."""
@@ -130,7 +142,7 @@ class Rule:
     then: Then = field(default_factory=Then)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", self.name):
+        if not _RULE_NAME.fullmatch(self.name):
             raise ValueError(f"name: {self.name!r} is no rule name; use up to 40 lower-case letters, digits, - and _")
 
 
@@ -142,51 +154,13 @@ class PolicyFile:
     default: Then = field(default_factory=Then)
 
     def __post_init__(self) -> None:
-        names = [rule.name for rule in self.rules]
-        for name in names:
-            if names.count(name) > 1 or name == "default":
-                raise ValueError(f"rules: two rules are called {name!r} ('default' is the last one); names are unique")
-
-
-class _Matcher:
-    """A rule's match, compiled: globs are regular expressions, hours are times."""
-
-    def __init__(self, match: Match) -> None:
-        self._match = match
-        self._texts = [
-            (name, _globs(globs)) for name in ("model", "endpoint", "tenant", "key") if (globs := getattr(match, name))
-        ]
-        self._headers = [(name.lower(), _globs((glob,))) for name, glob in match.header.items()]
-        self._metadata = [(name, _globs((glob,))) for name, glob in match.metadata.items()]
-        self._span = None if match.hours is None else _span(match.hours)
-
-    def matches(self, facts: Facts) -> bool:
-        return (
-            all(pattern.fullmatch(getattr(facts, name)) for name, pattern in self._texts)
-            and all(pattern.fullmatch(facts.headers.get(name, "")) for name, pattern in self._headers)
-            and all(pattern.fullmatch(facts.metadata.get(name, "")) for name, pattern in self._metadata)
-            and self._shape_matches(facts)
-            and self._time_matches(facts.local_time)
-        )
-
-    def _shape_matches(self, facts: Facts) -> bool:
-        match = self._match
-        return (
-            match.stream in {None, facts.stream}
-            and match.tools in {None, facts.has_tools}
-            and (match.input_tokens_min is None or facts.input_tokens >= match.input_tokens_min)
-            and (match.input_tokens_max is None or facts.input_tokens <= match.input_tokens_max)
-            and (match.output_tokens_max is None or _at_most(facts.output_tokens, match.output_tokens_max))
-        )
-
-    def _time_matches(self, local_time: datetime) -> bool:
-        if self._match.weekdays and _WEEK[local_time.weekday()] not in self._match.weekdays:
-            return False
-        if self._span is None:
-            return True
-        begin, end = self._span
-        now = local_time.time()
-        return begin <= now < end if begin < end else now >= begin or now < end
+        names = [DEFAULT_NAME]
+        for number, rule in enumerate(self.rules):
+            if rule.name in names:
+                raise ValueError(
+                    f"rules.{number}.name: {rule.name!r} is taken already; give every rule a name of its own"
+                )
+            names.append(rule.name)
 
 
 class Policy:
@@ -194,30 +168,112 @@ class Policy:
 
     def __init__(self, file: PolicyFile) -> None:
         self.rules = file.rules
-        self._compiled = [(_Matcher(rule.match), rule.then.terms(rule.name)) for rule in file.rules]
-        self._default = file.default.terms("default")
+        self._compiled = [(_conditions(rule.match), rule.then.terms(rule.name)) for rule in file.rules]
+        self._default = file.default.terms(DEFAULT_NAME)
 
     def __repr__(self) -> str:
         return f"<Policy {', '.join(rule.name for rule in self.rules) or 'without rules'}>"
 
     def terms(self, facts: Facts) -> Terms:
         """The terms of the first rule that matches, else the default ones."""
-        for matcher, terms in self._compiled:
-            if matcher.matches(facts):
+        for conditions, terms in self._compiled:
+            for holds in conditions:
+                if not holds(facts):
+                    break
+            else:
                 return terms
         return self._default
 
 
-def _globs(globs: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{translate(glob)})" for glob in globs))
+Condition = Callable[[Facts], bool]
+
+
+def _conditions(match: Match) -> list[Condition]:
+    """What a match asks, compiled, and nothing for what it does not ask: rules are tried on the synchronous path."""
+    return [*_text_conditions(match), *_named_conditions(match), *_shape_conditions(match), *_time_conditions(match)]
+
+
+def _text_conditions(match: Match) -> list[Condition]:
+    conditions: list[Condition] = []
+    if match.model:
+        model = _globs(match.model)
+        conditions.append(lambda facts: model(facts.model))
+    if match.endpoint:
+        endpoint = _globs(match.endpoint)
+        conditions.append(lambda facts: endpoint(facts.endpoint))
+    if match.tenant:
+        tenant = _globs(match.tenant)
+        conditions.append(lambda facts: tenant(facts.tenant))
+    if match.key:
+        key = _globs(match.key)
+        conditions.append(lambda facts: key(facts.key))
+    return conditions
+
+
+def _named_conditions(match: Match) -> list[Condition]:
+    headers = {name.lower(): _globs((glob,)) for name, glob in match.header.items()}
+    metadata = {name: _globs((glob,)) for name, glob in match.metadata.items()}
+    conditions: list[Condition] = []
+    if headers:
+        conditions.append(lambda facts: _all_match(headers, facts.headers))
+    if metadata:
+        conditions.append(lambda facts: _all_match(metadata, facts.metadata))
+    return conditions
+
+
+def _shape_conditions(match: Match) -> list[Condition]:
+    conditions: list[Condition] = []
+    if match.stream is not None:
+        conditions.append(lambda facts: facts.stream is match.stream)
+    if match.tools is not None:
+        conditions.append(lambda facts: facts.has_tools is match.tools)
+    if (least := match.input_tokens_min) is not None:
+        conditions.append(lambda facts: facts.input_tokens >= least)
+    if (most := match.input_tokens_max) is not None:
+        conditions.append(lambda facts: facts.input_tokens <= most)
+    if (longest := match.output_tokens_max) is not None:
+        conditions.append(lambda facts: _at_most(facts.output_tokens, longest))
+    return conditions
+
+
+def _time_conditions(match: Match) -> list[Condition]:
+    conditions: list[Condition] = []
+    if match.weekdays:
+        days = {day for day, name in enumerate(Weekday) if name in match.weekdays}
+        conditions.append(lambda facts: facts.local_time.weekday() in days)
+    if match.hours is not None:
+        begin, end = _span(match.hours)
+        conditions.append(lambda facts: _is_within(facts.local_time.time(), begin, end))
+    return conditions
+
+
+def _globs(globs: tuple[str, ...]) -> Callable[[str], bool]:
+    fullmatch = re.compile("|".join(f"(?:{translate(glob)})" for glob in globs)).fullmatch
+    return lambda text: fullmatch(text) is not None
+
+
+def _all_match(wanted: Mapping[str, Callable[[str], bool]], given: Mapping[str, str]) -> bool:
+    for name, matches in wanted.items():
+        value = given.get(name)
+        if value is None or not matches(value):
+            return False
+    return True
 
 
 def _span(hours: str) -> tuple[time, time]:
+    """Begin and end; the end of the day is its beginning. Raises ValueError for what is no span."""
     found = _HOURS.fullmatch(hours)
     if found is None:
-        raise AssertionError("hours were checked before")
-    begin_hour, begin_minute, end_hour, end_minute = (int(part) for part in found.groups())
-    return time(begin_hour, begin_minute), time(end_hour, end_minute)
+        raise ValueError(f"hours: {hours!r} is no span of time; write 22:00-06:00")
+    begin_hour, begin_minute, end_hour, end_minute = (int(part or 0) for part in found.groups())
+    begin, end = time(begin_hour, begin_minute), time(end_hour, end_minute)
+    if begin == end:
+        raise ValueError(f"hours: {hours!r} is the whole day or nothing of it; leave it out for the whole day")
+    return begin, end
+
+
+def _is_within(now: time, begin: time, end: time) -> bool:
+    return begin <= now < end if begin < end else now >= begin or now < end
 
 
 def _at_most(count: int | None, limit: int) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,8 @@ from proxy.store.interface import Credential, Store
 
 SECRET_VARIABLE = "STANDBY_SECRET_KEY"  # noqa: S105  the variable's name, not a secret
 DIGEST_CHARACTERS = 32
+TENANTS_REMEMBERED = 10_000
+"""Keys whose tenant is kept at hand: the hash is on the way of every urgent call."""
 
 
 def read_secret(environ: Mapping[str, str], key_file: Path) -> bytes:
@@ -66,9 +69,13 @@ class Vault:
         self._fernet = Fernet(secret)
         self._open: dict[CredentialId, Auth] = dict(configured)
         self._durable: set[CredentialId] = set(configured)
+        self._tenant_of = lru_cache(maxsize=TENANTS_REMEMBERED)(self._tenant)
 
     def tenant_of(self, authorization: str) -> TenantId:
         """The tenant that a client's own key makes: a keyed hash, so that the key cannot be guessed from it."""
+        return self._tenant_of(authorization)
+
+    def _tenant(self, authorization: str) -> TenantId:
         return TenantId(f"key-{self._digest(authorization)[:16]}")
 
     def name(self, auth: Auth) -> CredentialId:
