@@ -8,7 +8,7 @@ from random import Random
 
 MODELS = {"m-small": "gpt-4o-mini", "m-mid": "gpt-4.1-mini", "m-large": "gpt-4.1", "deepseek-r1": "gpt-5-mini"}
 """Which priced model stands for each of the trace's classes."""
-DEADLINES = ((0.25, None), (0.35, 12.0), (0.60, 18.0), (1.0, 26.0))
+DEADLINES = ((0.25, None), (0.40, 15.0), (0.65, 25.0), (1.0, 35.0))
 """Cumulative shares of the deadlines, in seconds: a quarter of the calls says nothing about time and is urgent."""
 STREAM_SHARE = 0.15
 PROMPT_WORDS_MAX = 400

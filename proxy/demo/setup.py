@@ -11,16 +11,16 @@ from proxy.server.settings import Settings as ServerSettings
 
 TIME_SCALE = 1440.0
 """A provider's day in a minute."""
-REQUESTS_PER_MINUTE = 60
+REQUESTS_PER_MINUTE = 75
 """Per model: enough for the urgent calls, too little for everything at once."""
 
 
 def provider(seed: int) -> EmulatorSettings:
-    """Batches take two and a half hours of provider time in the median (six seconds), and sometimes far too long."""
+    """Batches take an hour and a half of provider time in the median (four seconds), and sometimes far too long."""
     return EmulatorSettings(
         seed=seed,
         time_scale=TIME_SCALE,
-        turnaround=LogNormal(median_seconds=9000.0, sigma=0.7),
+        turnaround=LogNormal(median_seconds=5400.0, sigma=0.8),
         latency_seconds=400.0,
         validating_seconds=300.0,
         finalizing_seconds=300.0,
