@@ -93,6 +93,9 @@ FUNCTION_LINES_MAX = 70
 
 TESTED_ELSEWHERE = {
     "domain/answer.py": "store/test_contract.py",
+    "store/codec.py": "store/test_contract.py",
+    "store/sqlite_reads.py": "store/test_contract.py",
+    "store/sqlite_writer.py": "store/test_sqlite.py",
     "batching/clean.py": "stories/test_recovery.py",
     "batching/collect.py": "stories/test_recovery.py",
     "batching/desk.py": "stories/test_recovery.py",

@@ -106,11 +106,18 @@ class Worker:
         self._connection.execute("RELEASE unit")
 
     def _give_up(self, group: list[_Unit], error: sqlite3.Error) -> None:
-        """The transaction itself failed: nothing of the group has happened."""
+        """The transaction itself failed (a full disk rolls back all of it): nothing of the group has happened.
+
+        Alone, a unit is told; of several, each gets a transaction of its own, so that only the culprit fails.
+        """
         if self._connection.in_transaction:
             self._connection.rollback()
+        if len(group) == 1:
+            group[0].error = group[0].error or error
+            return
         for unit in group:
-            unit.error = unit.error or error
+            unit.error = None
+            self._work([unit])
 
 
 def _tell(group: list[_Unit]) -> None:

@@ -1,0 +1,648 @@
+"""What `proxy.store.interface` promises, as behaviors, for every engine."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from proxy.domain.batch import BatchOutcome, BatchState
+from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, UpstreamName
+from proxy.domain.money import Purchase
+from proxy.domain.moves import (
+    TRIES_EXHAUSTED,
+    Applied,
+    AttemptAnswered,
+    AttemptLost,
+    AttemptMissing,
+    AttemptRefused,
+    AttemptSent,
+    AttemptSuperseded,
+    AttemptWithdrawn,
+    BatchAbandoned,
+    BatchCleaned,
+    BatchCollected,
+    BatchCreated,
+    BatchEnded,
+    BatchPlanned,
+    BatchPolled,
+    BatchPostponed,
+    BatchVanished,
+    CallPlanned,
+    CancelRequested,
+    Conflict,
+    Move,
+    ProvedAbsent,
+    RequestCancelled,
+    RequestExpired,
+    Uploaded,
+    UploadLost,
+    UploadStarted,
+)
+from proxy.domain.request import RequestState, Stage
+from proxy.domain.tier import Tier
+from proxy.store.interface import Accepted, Credential, Existing, Store
+from tests.store.conftest import OpenStore
+from tests.store.samples import (
+    ALICE,
+    BOB,
+    QUEUE,
+    UPSTREAM,
+    accepted,
+    answer,
+    batch,
+    call_for,
+    create,
+    in_flight,
+    ledger,
+    line_of,
+    planned,
+    request,
+)
+
+
+def _play(open_store: OpenStore, story: Callable[[Store], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        store = open_store()
+        await store.start()
+        try:
+            await story(store)
+        finally:
+            await store.close()
+
+    asyncio.run(whole())
+
+
+async def _state(store: Store, request_id: RequestId) -> tuple[RequestState, Stage]:
+    view = await store.get(request_id)
+    assert view is not None
+    return view.state, view.stage
+
+
+async def _batch_state(store: Store, batch_id: BatchId) -> BatchState:
+    found = await store.batch(batch_id)
+    assert found is not None
+    return found.state
+
+
+def _ended(batch_id: BatchId, outcome: BatchOutcome = BatchOutcome.COMPLETED) -> BatchEnded:
+    return BatchEnded(batch_id, 150.0, outcome, outcome.value, 1, 0, "file-out", None, due_at=150.0)
+
+
+# Accepting
+
+
+def test_an_accepted_request_is_open_queued_and_there_after_the_store_was_closed(open_store: OpenStore) -> None:
+    one = request()
+
+    async def before(store: Store) -> None:
+        assert await store.accept(one) == Accepted()
+
+    async def after(store: Store) -> None:
+        assert await _state(store, one.id) == (RequestState.OPEN, Stage.QUEUED)
+        assert await store.body(one.id) == one.body
+
+    _play(open_store, before)
+    _play(open_store, after)
+
+
+def test_an_idempotency_key_is_used_once_per_tenant(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        first, again, other = request(key="k"), request(key="k"), request(key="k", tenant=BOB)
+        assert await store.accept(first) == Accepted()
+        existing = await store.accept(again)
+        assert isinstance(existing, Existing)
+        assert existing.view.id == first.id
+        assert await store.get(again.id) is None
+        assert await store.accept(other) == Accepted()
+
+    _play(open_store, story)
+
+
+def test_another_tenants_request_does_not_exist(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        (one,) = await accepted(store, request(tenant=ALICE))
+        assert await store.get(one.id, ALICE) is not None
+        assert await store.get(one.id, BOB) is None
+        assert await store.list_requests(BOB, after=None, limit=10) == []
+        assert await store.find(BOB, one.queue.endpoint, one.fingerprint) == []
+
+    _play(open_store, story)
+
+
+def test_lists_are_newest_first_and_paged(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        ids = [one.id for one in await accepted(store, *(request() for _ in range(5)))]
+        await store.apply([RequestCancelled(ids[0], 120.0)])
+        page = await store.list_requests(ALICE, after=None, limit=3)
+        assert [view.id for view in page] == ids[:1:-1]
+        rest = await store.list_requests(None, after=page[-1].id, limit=3)
+        assert [view.id for view in rest] == [ids[1], ids[0]]
+        cancelled = await store.list_requests(None, after=None, limit=9, state=RequestState.CANCELLED)
+        assert [view.id for view in cancelled] == ids[:1]
+
+    _play(open_store, story)
+
+
+def test_work_is_found_by_its_body_until_it_is_delivered(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one, two = request(fingerprint=b"a" * 32), request(fingerprint=b"a" * 32)
+        other_body, other_route = (
+            request(fingerprint=b"b" * 32),
+            request(fingerprint=b"a" * 32, queue=replace(QUEUE, endpoint="/v1/responses")),
+        )
+        await accepted(store, one, two, other_body, other_route)
+        found = await store.find(ALICE, QUEUE.endpoint, b"a" * 32)
+        assert [view.id for view in found] == [one.id, two.id]
+        await store.delivered([one.id, RequestId("unknown")], at=130.0)
+        assert [view.id for view in await store.find(ALICE, QUEUE.endpoint, b"a" * 32)] == [two.id]
+        await store.delivered([one.id], at=999.0)
+        view = await store.get(one.id)
+        assert view is not None
+        assert view.delivered_at == 130.0
+
+    _play(open_store, story)
+
+
+# Queues
+
+
+def test_a_queue_is_what_is_ready_for_a_batch(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        early = request(deadline_at=500.0, accepted_at=90.0)
+        late = request(deadline_at=900.0, accepted_at=80.0)
+        too_late = request(deadline_at=150.0)
+        not_yet = request(accepted_at=200.0)
+        elsewhere = request(queue=replace(QUEUE, model="gpt-4.1"))
+        await accepted(store, late, early, too_late, not_yet, elsewhere)
+        depths = {d.queue.model: d for d in await store.queues(100.0, tries_max=2, deadline_after=200.0)}
+        assert set(depths) == {"gpt-4o-mini", "gpt-4.1"}
+        ours = depths["gpt-4o-mini"]
+        assert (ours.requests, ours.oldest_at, ours.earliest_deadline_at) == (2, 80.0, 500.0)
+        assert (ours.body_bytes, ours.estimated_tokens) == (2 * len(early.body), 20)
+        ready = await store.pending(QUEUE, 100.0, tries_max=2, deadline_after=200.0, limit=10)
+        assert [item.id for item in ready] == [early.id, late.id]
+        assert len(await store.pending(QUEUE, 100.0, tries_max=2, deadline_after=200.0, limit=1)) == 1
+
+    _play(open_store, story)
+
+
+def test_what_batches_have_failed_too_often_is_worn_and_no_longer_pending(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        _, (line,) = await in_flight(store, one)
+        await store.apply([AttemptRefused(line.id, 130.0, ready_at=130.0, tries_spent=TRIES_EXHAUSTED)])
+        assert await store.pending(QUEUE, 200.0, tries_max=2, deadline_after=0.0, limit=9) == []
+        assert [waiting.id for waiting in await store.worn(UPSTREAM, 2, 9)] == [one.id]
+        assert await store.worn(UpstreamName("other"), 2, 9) == []
+
+    _play(open_store, story)
+
+
+def test_waiting_requests_come_earliest_deadline_first_with_where_they_are(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        queued, flying, calling = request(deadline_at=700.0), request(deadline_at=500.0), request(deadline_at=600.0)
+        await accepted(store, queued, calling)
+        made, _ = await in_flight(store, flying)
+        await store.apply([CallPlanned(call_for(calling))])
+        waiting = await store.waiting(UPSTREAM, deadline_before=700.0, limit=9)
+        assert [(w.id, w.stage, w.calling) for w in waiting] == [
+            (flying.id, Stage.SUBMITTED, False),
+            (calling.id, Stage.CALLING, True),
+        ]
+        assert waiting[0].batch_id == made.id
+        assert len(await store.waiting(UPSTREAM, deadline_before=9e9, limit=2)) == 2
+
+    _play(open_store, story)
+
+
+# Batches
+
+
+def test_a_batch_goes_from_planned_to_cleaned(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        made, (line,) = await planned(store, one)
+        assert await _state(store, one.id) == (RequestState.OPEN, Stage.STAGED)
+        assert await create(store, made) == [Applied()] * 3
+        assert await _state(store, one.id) == (RequestState.OPEN, Stage.SUBMITTED)
+        moves: list[Move] = [
+            BatchPolled(made.id, 130.0, "in_progress", 3, 1, due_at=140.0),
+            CancelRequested(made.id, 135.0, due_at=141.0),
+            _ended(made.id, BatchOutcome.CANCELLED),
+            AttemptAnswered(line.id, 151.0, answer(), ledger(line)),
+            BatchCollected(made.id, 152.0, due_at=152.0),
+            BatchCleaned(made.id, 153.0),
+        ]
+        assert await store.apply(moves) == [Applied()] * len(moves)
+        found = await store.batch(made.id)
+        assert found is not None
+        assert (found.state, found.outcome) == (BatchState.CLEANED, BatchOutcome.CANCELLED)
+        assert (found.provider_id, found.input_file_id, found.output_file_id) == ("batch_1", "file-1", "file-out")
+        assert (found.submitted_at, found.cancel_requested_at, found.ended_at) == (113.0, 135.0, 150.0)
+        assert await store.open_batches() == []
+
+    _play(open_store, story)
+
+
+def test_a_batch_is_planned_whole_or_not_at_all(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        fine, gone = await accepted(store, request(), request())
+        await store.apply([RequestCancelled(gone.id, 105.0)])
+        made = batch(lines=2)
+        (result,) = await store.apply([BatchPlanned(made, (line_of(fine, made), line_of(gone, made)))])
+        assert result == Conflict("cancelled")
+        assert await store.batch(made.id) is None
+        assert await _state(store, fine.id) == (RequestState.OPEN, Stage.QUEUED)
+
+    _play(open_store, story)
+
+
+def test_a_request_is_in_one_batch_at_a_time(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        await planned(store, one)
+        second = batch()
+        assert await store.apply([BatchPlanned(second, (line_of(one, second),))]) == [Conflict("staged")]
+
+    _play(open_store, story)
+
+
+def test_a_lost_upload_starts_over_and_a_lost_creation_waits_to_be_proved(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        made, _ = await planned(store, request())
+        await store.apply([UploadStarted(made.id, 111.0), UploadLost(made.id, 112.0, due_at=120.0)])
+        assert await _batch_state(store, made.id) is BatchState.PLANNED
+        await store.apply([UploadStarted(made.id, 121.0), Uploaded(made.id, 122.0, "file-2")])
+        assert await store.apply([ProvedAbsent(made.id, 160.0, due_at=190.0)]) == [Applied()]
+        found = await store.batch(made.id)
+        assert found is not None
+        assert (found.state, found.creating_at, found.due_at) == (BatchState.CREATING, 160.0, 190.0)
+        matched = BatchCreated(made.id, 170.0, "batch_9", "in_progress", due_at=175.0, found=True)
+        assert await store.apply([matched]) == [Applied()]
+
+    _play(open_store, story)
+
+
+def test_an_abandoned_batch_gives_its_requests_back_to_the_queue(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one, two = request(), request()
+        made, _ = await planned(store, one, two)
+        assert await store.apply([BatchAbandoned(made.id, 120.0, ready_at=300.0, tries_spent=1)]) == [Applied()]
+        assert await _state(store, one.id) == (RequestState.OPEN, Stage.QUEUED)
+        assert await store.pending(QUEUE, 299.0, tries_max=2, deadline_after=0.0, limit=9) == []
+        assert len(await store.pending(QUEUE, 300.0, tries_max=2, deadline_after=0.0, limit=9)) == 2
+        assert await store.pending(QUEUE, 300.0, tries_max=1, deadline_after=0.0, limit=9) == []
+        assert await store.lines(made.id, after=None, limit=9) == []
+
+    _play(open_store, story)
+
+
+def test_a_batch_is_not_collected_while_a_line_is_live(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        made, (first, second) = await in_flight(store, request(), request())
+        await store.apply([_ended(made.id), AttemptAnswered(first.id, 151.0, answer(), ledger(first))])
+        assert await store.apply([BatchCollected(made.id, 152.0, due_at=152.0)]) == [Conflict("ended")]
+        await store.apply([AttemptMissing(second.id, 153.0, ready_at=153.0, tries_spent=0)])
+        assert await store.apply([BatchCollected(made.id, 154.0, due_at=154.0)]) == [Applied()]
+
+    _play(open_store, story)
+
+
+def test_a_vanished_batch_is_lost(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        made, _ = await in_flight(store, request())
+        assert await store.apply([BatchVanished(made.id, 500.0, due_at=500.0)]) == [Applied()]
+        found = await store.batch(made.id)
+        assert found is not None
+        assert (found.state, found.outcome) == (BatchState.ENDED, BatchOutcome.LOST)
+
+    _play(open_store, story)
+
+
+def test_a_batch_can_be_postponed_until_it_is_closed(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        made, _ = await planned(store, request())
+        assert await store.apply([BatchPostponed(made.id, due_at=777.0)]) == [Applied()]
+        assert [(b.id, b.due_at) for b in await store.open_batches()] == [(made.id, 777.0)]
+        await store.apply([BatchAbandoned(made.id, 120.0, ready_at=120.0, tries_spent=0)])
+        assert await store.apply([BatchPostponed(made.id, due_at=888.0)]) == [Conflict("abandoned")]
+
+    _play(open_store, story)
+
+
+def test_lines_come_in_pages_with_or_without_their_bodies(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        made, attempts = await planned(store, *(request(body=b"%d" % n) for n in range(5)))
+        page = await store.lines(made.id, after=None, limit=3)
+        rest = await store.lines(made.id, after=page[-1].attempt_id, limit=3)
+        assert [line.attempt_id for line in (*page, *rest)] == [attempt.id for attempt in attempts]
+        assert [line.body for line in (*page, *rest)] == [b"0", b"1", b"2", b"3", b"4"]
+        bare = await store.lines(made.id, after=None, limit=9, bodies=False)
+        assert {line.body for line in bare} == {b""}
+        assert (bare[0].tenant, bare[0].policy, bare[0].deadline_at) == (ALICE, "default", 10_000.0)
+
+    _play(open_store, story)
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        UploadStarted(BatchId("?"), 1.0),
+        BatchCleaned(BatchId("?"), 1.0),
+        BatchPostponed(BatchId("?"), 1.0),
+        RequestCancelled(RequestId("?"), 1.0),
+        AttemptSent(AttemptId("?"), 1.0),
+        AttemptWithdrawn(AttemptId("?"), 1.0),
+        AttemptMissing(AttemptId("?"), 1.0, 1.0, 0),
+    ],
+    ids=lambda move: type(move).__name__,
+)
+def test_a_move_of_something_unknown_is_a_conflict_with_nothing(open_store: OpenStore, move: Move) -> None:
+    async def story(store: Store) -> None:
+        assert await store.apply([move]) == [Conflict(None)]
+
+    _play(open_store, story)
+
+
+# Answers
+
+
+def test_the_first_answer_wins_and_a_late_one_is_booked_as_waste(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        _, (line,) = await in_flight(store, one)
+        call = call_for(one)
+        await store.apply([CallPlanned(call), AttemptSent(call.id, 121.0)])
+        sync = answer(body=b"sync", tier=Tier.STANDARD)
+        assert await store.apply([AttemptAnswered(call.id, 130.0, sync, ledger(call))]) == [Applied()]
+        late = AttemptAnswered(line.id, 140.0, answer(body=b"late"), ledger(line))
+        assert await store.apply([late]) == [Conflict("done")]
+        waste = ledger(line, kind=Purchase.DUPLICATE, listed="0")
+        assert await store.apply([AttemptSuperseded(line.id, 140.0, waste)]) == [Applied()]
+        assert await store.result(one.id) == sync
+        kinds = [row.kind for row in await store.ledger_rows(one.id)]
+        assert kinds == [Purchase.PRIMARY, Purchase.DUPLICATE]
+
+    _play(open_store, story)
+
+
+def test_an_answer_is_kept_as_it_is_with_what_it_cost(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        made, (line,) = await in_flight(store, one)
+        given = answer(status=200, body=b'{ "odd":  "spacing" }')
+        await store.apply([AttemptAnswered(line.id, 130.0, given, ledger(line))])
+        assert await store.result(one.id) == given
+        view = await store.get(one.id)
+        assert view is not None
+        assert (view.state, view.status, view.tier, view.finished_at) == (RequestState.DONE, 200, Tier.BATCH, 130.0)
+        assert (view.paid_usd, view.saved_usd, view.batch_id) == (Decimal("0.25"), Decimal("0.25"), made.id)
+
+    _play(open_store, story)
+
+
+def test_an_error_answer_makes_the_request_failed(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        _, (line,) = await in_flight(store, one)
+        await store.apply([AttemptAnswered(line.id, 130.0, answer(status=400), ledger(line))])
+        assert (await _state(store, one.id))[0] is RequestState.FAILED
+
+    _play(open_store, story)
+
+
+def test_a_line_answers_once(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        _, (line,) = await in_flight(store, request())
+        move = AttemptAnswered(line.id, 130.0, answer(), ledger(line))
+        assert await store.apply([move, move]) == [Applied(), Conflict("answered")]
+
+    _play(open_store, story)
+
+
+def test_a_refused_or_missing_line_queues_its_request_again_at_its_time_and_its_cost(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one, two = request(), request()
+        _, (first, second) = await in_flight(store, one, two)
+        await store.apply(
+            [
+                AttemptRefused(first.id, 130.0, ready_at=500.0, tries_spent=0),
+                AttemptMissing(second.id, 130.0, ready_at=130.0, tries_spent=1),
+            ]
+        )
+        ready = await store.pending(QUEUE, 200.0, tries_max=1, deadline_after=0.0, limit=9)
+        assert ready == []
+        assert [p.id for p in await store.pending(QUEUE, 500.0, tries_max=1, deadline_after=0.0, limit=9)] == [one.id]
+        assert [p.id for p in await store.pending(QUEUE, 200.0, tries_max=2, deadline_after=0.0, limit=9)] == [two.id]
+
+    _play(open_store, story)
+
+
+def test_a_line_that_is_refused_while_a_call_is_live_leaves_the_request_calling(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        _, (line,) = await in_flight(store, one)
+        call = call_for(one)
+        await store.apply([CallPlanned(call), AttemptSent(call.id, 121.0)])
+        await store.apply([AttemptMissing(line.id, 130.0, ready_at=130.0, tries_spent=0)])
+        assert await _state(store, one.id) == (RequestState.OPEN, Stage.CALLING)
+        await store.apply([AttemptRefused(call.id, 131.0, ready_at=131.0, tries_spent=0)])
+        assert await _state(store, one.id) == (RequestState.OPEN, Stage.QUEUED)
+
+    _play(open_store, story)
+
+
+# Calls
+
+
+def test_a_request_has_one_live_call(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        (one,) = await accepted(store, request())
+        first, second = call_for(one), call_for(one)
+        assert await store.apply([CallPlanned(first), CallPlanned(second)]) == [Applied(), Conflict("calling")]
+        assert [(attempt.id, waiting.id) for attempt, waiting in await store.live_calls()] == [(first.id, one.id)]
+
+    _play(open_store, story)
+
+
+def test_a_call_that_was_never_sent_is_withdrawn_and_one_that_was_is_lost_with_its_row(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one, two = await accepted(store, request(), request())
+        unsent, sent = call_for(one), call_for(two)
+        await store.apply([CallPlanned(unsent), CallPlanned(sent), AttemptSent(sent.id, 121.0)])
+        unknown = ledger(sent, kind=Purchase.FAILED, paid=None, listed="0")
+        results = await store.apply(
+            [
+                AttemptWithdrawn(unsent.id, 130.0),
+                AttemptWithdrawn(sent.id, 130.0),
+                AttemptLost(sent.id, 130.0, ready_at=140.0, ledger=unknown),
+            ]
+        )
+        assert results == [Applied(), Conflict("sent"), Applied()]
+        assert await store.live_calls() == []
+        assert [row.paid_usd for row in await store.ledger_rows(two.id)] == [None]
+        assert await _state(store, one.id) == (RequestState.OPEN, Stage.QUEUED)
+
+    _play(open_store, story)
+
+
+# Endings without an answer
+
+
+def test_a_cancelled_request_leaves_a_planned_batch_but_not_one_that_uploads(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one, two = request(), request()
+        planned_batch, _ = await planned(store, one)
+        uploading, _ = await planned(store, two)
+        await store.apply([UploadStarted(uploading.id, 111.0)])
+        assert await store.apply([RequestCancelled(one.id, 112.0), RequestCancelled(two.id, 112.0)]) == [Applied()] * 2
+        assert await store.lines(planned_batch.id, after=None, limit=9) == []
+        assert len(await store.lines(uploading.id, after=None, limit=9)) == 1
+
+    _play(open_store, story)
+
+
+def test_a_final_state_never_changes(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        (one,) = await accepted(store, request())
+        timeout = answer(status=504, body=b"too late", tier=Tier.STANDARD)
+        moves: list[Move] = [
+            RequestExpired(one.id, 130.0, timeout),
+            RequestCancelled(one.id, 131.0),
+            RequestExpired(one.id, 132.0, answer(body=b"other")),
+            CallPlanned(call_for(one)),
+        ]
+        assert await store.apply(moves) == [Applied(), *[Conflict("expired")] * 3]
+        assert await store.result(one.id) == timeout
+        view = await store.get(one.id)
+        assert view is not None
+        assert view.finished_at == 130.0
+
+    _play(open_store, story)
+
+
+# The ledger
+
+
+def test_a_conflict_writes_no_ledger_row(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        _, (line,) = await in_flight(store, one)
+        await store.apply([RequestCancelled(one.id, 120.0)])
+        await store.apply([AttemptAnswered(line.id, 130.0, answer(), ledger(line))])
+        assert await store.ledger_rows(one.id) == []
+
+    _play(open_store, story)
+
+
+def test_totals_are_exact_and_unknown_amounts_are_counted_apart(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        (one,) = await accepted(store, request())
+        calls = [call_for(one) for _ in range(4)]
+        rows = [
+            ledger(calls[0], paid="0.000000000001", listed="0.3", booked_at=10.0),
+            ledger(calls[1], paid="0.1", listed="0.3", booked_at=20.0),
+            ledger(calls[2], paid=None, listed=None, booked_at=20.0),
+            ledger(calls[3], paid="9", listed="9", booked_at=30.0),
+        ]
+        await store.book(rows)
+        await store.book(rows[:2])
+        (total,) = await store.ledger(since=10.0, until=30.0)
+        assert (total.rows, total.paid_usd, total.list_usd) == (3, Decimal("0.100000000001"), Decimal("0.6"))
+        assert (total.unknown_paid, total.unknown_list) == (1, 1)
+        assert (total.input_tokens, total.cached_tokens, total.output_tokens) == (300, 15, 60)
+        assert await store.ledger(since=0.0, until=99.0, tenant=BOB) == []
+
+    _play(open_store, story)
+
+
+def test_a_ledger_row_comes_back_as_it_was_booked(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        (one,) = await accepted(store, request())
+        row = ledger(call_for(one))
+        unread = replace(ledger(call_for(one)), usage=None, paid_usd=None, list_usd=None)
+        await store.book([row, unread])
+        assert await store.ledger_rows(one.id) == [row, unread]
+
+    _play(open_store, story)
+
+
+# Housekeeping
+
+
+def test_sweeping_removes_what_is_past_its_retention_and_keeps_the_ledger(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        old, fresh, unfinished = request(), request(), request()
+        made, (first, second) = await in_flight(store, old, fresh)
+        await accepted(store, unfinished)
+        await store.apply(
+            [
+                _ended(made.id),
+                AttemptAnswered(first.id, 150.0, answer(), ledger(first)),
+                AttemptAnswered(second.id, 900.0, answer(), ledger(second)),
+            ]
+        )
+        assert await store.sweep(finished_before=500.0, limit=10) == 1
+        assert await store.get(old.id) is None
+        assert await store.get(fresh.id) is not None
+        assert await store.get(unfinished.id) is not None
+        assert len(await store.ledger_rows(old.id)) == 1
+        assert await store.sweep(finished_before=500.0, limit=10) == 0
+
+    _play(open_store, story)
+
+
+def test_a_finished_request_whose_line_is_still_at_the_provider_is_not_swept(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        await in_flight(store, one)
+        await store.apply([RequestCancelled(one.id, 120.0)])
+        assert await store.sweep(finished_before=500.0, limit=10) == 0
+
+    _play(open_store, story)
+
+
+def test_counts_are_by_stage_and_state(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        await accepted(store, request(), request())
+        await in_flight(store, request())
+        counts = await store.counts()
+        assert counts[UPSTREAM, "gpt-4o-mini", "queued"] == 2
+        assert counts[UPSTREAM, "gpt-4o-mini", "submitted"] == 1
+        assert counts[UPSTREAM, "gpt-4o-mini", "batch:in_flight"] == 1
+
+    _play(open_store, story)
+
+
+def test_credentials_are_kept_and_replaced(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        name = CredentialId("c")
+        assert await store.credential(name) is None
+        await store.save_credential(Credential(name, b"one"))
+        await store.save_credential(Credential(name, b"two"))
+        assert await store.credential(name) == Credential(name, b"two")
+
+    _play(open_store, story)
+
+
+def test_the_deployments_word_stays_the_same(open_store: OpenStore) -> None:
+    words: list[str] = []
+
+    async def story(store: Store) -> None:
+        words.append(await store.deployment())
+
+    _play(open_store, story)
+    _play(open_store, story)
+    assert words[0] == words[1]
+    assert len(words[0]) >= 8
+
+
+def test_many_writers_at_once_all_get_their_own_result(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        requests = [request(key=f"k{n % 50}") for n in range(200)]
+        results = await asyncio.gather(*(store.accept(one) for one in requests))
+        assert sum(isinstance(result, Accepted) for result in results) == 50
+
+    _play(open_store, story)
