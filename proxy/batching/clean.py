@@ -34,7 +34,15 @@ async def sweep_store(desk: Desk, now: float) -> None:
         pass
 
 
-async def sweep_files(desk: Desk, queue: Queue, now: float) -> int:
+async def sweep_files(desk: Desk, now: float) -> None:
+    """Look for orphans in every account that batches were bought with."""
+    queues = {(queue.upstream, queue.credential): queue for queue in await desk.store.queues_of_batches()}
+    for queue in queues.values():
+        if desk.sells_batches(queue.upstream, now):
+            await _sweep_account(desk, queue, now)
+
+
+async def _sweep_account(desk: Desk, queue: Queue, now: float) -> int:
     """Delete our own input files that no open batch refers to: what lost replies and abandoned batches left behind.
 
     Only files that carry this deployment's name are touched, and only old ones: a younger one may be on its way into

@@ -19,7 +19,6 @@ from proxy.domain.errors import StandbyError, UpstreamFault
 from proxy.domain.events import StepFailed
 from proxy.domain.ids import BatchId, RequestId, UpstreamName
 from proxy.domain.moves import BatchPostponed
-from proxy.domain.request import Queue
 
 Key = TypeVar("Key")
 
@@ -34,7 +33,6 @@ class Engine:
         self._chores: dict[str, asyncio.Task[None]] = {}
         self._due: deque[escalate.Due] = deque()
         self._look_at: dict[UpstreamName, float] = {}
-        self._queues_seen: set[Queue] = set()
         self._swept_at = -math.inf
         self._woken = asyncio.Event()
         self._draining = False
@@ -78,7 +76,6 @@ class Engine:
         try:
             cut_at = await stage.cut_due_queues(self._desk, now)
             batches = await self._desk.store.open_batches()
-            self._queues_seen.update(batch.queue for batch in batches)
             looked_at = await self._escalate(batches, now, group)
             batches_at = self._start_steps(batches, now, group)
             self._start_chores(now, group)
@@ -200,13 +197,7 @@ class Engine:
 
     async def _sweep(self, now: float) -> None:
         await self._attempt("sweep_store", clean.sweep_store(self._desk, now))
-        accounts: dict[tuple[UpstreamName, str], Queue] = {(q.upstream, q.credential): q for q in self._queues_seen}
-        for queue in accounts.values():
-            if self._desk.sells_batches(queue.upstream, now):
-                await self._attempt("sweep_files", self._sweep_files(queue, now))
-
-    async def _sweep_files(self, queue: Queue, now: float) -> None:
-        await clean.sweep_files(self._desk, queue, now)
+        await self._attempt("sweep_files", clean.sweep_files(self._desk, now))
 
     async def _attempt(self, name: str, work: Coroutine[None, None, None]) -> None:
         """Background work whose failure is announced, and found again by the next look."""

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from proxy.routing import cutting, escalation, polling
 
+FILE_EXPIRY_MIN, FILE_EXPIRY_MAX = 3600, 2_592_000
+"""What OpenAI takes as `expires_after.seconds`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -12,7 +15,7 @@ class Settings:
     - `tick_seconds`: new work is looked at no more often than this.
     - `look_seconds`: how often waiting requests are checked against their deadlines at the least.
     - `tries_max`: how many batches may fail a request before only a synchronous call will do.
-    - `calls_max`: synchronous calls under way at once, per upstream.
+    - `calls_max`: synchronous calls for deferred requests under way at once.
     - `settle_seconds`: how long after a lost reply the provider's list is trusted to show a created batch.
     - `vanish_seconds`: how long a new batch may answer 404 before it counts as lost.
     - `absent_output_seconds`: how long a completed batch may lack its files.
@@ -48,6 +51,8 @@ class Settings:
         for name in ("tick_seconds", "look_seconds", "backoff_seconds", "sweep_seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: must be more than 0 seconds, such as 1s")
+        if not FILE_EXPIRY_MIN <= self.input_file_expiry_seconds <= FILE_EXPIRY_MAX:
+            raise ValueError("input_file_expiry_seconds: OpenAI takes 1h to 30d, such as 2d")
         for name in ("tries_max", "calls_max", "collect_tries"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1")

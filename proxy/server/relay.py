@@ -28,7 +28,6 @@ WHOLE_BYTES_MAX = 2**20
 TAIL_BYTES_MAX = 2**18
 """How much of a stream's end is kept to read its usage from."""
 TOO_MANY_REQUESTS = 429
-RELAY_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=None)
 READABLE_ENCODINGS = "gzip, deflate"
 """What a call that is booked may be compressed with: encodings that we can read the usage from."""
 OWN_AUTH = frozenset({"authorization", "api-key", "x-api-key", "openai-organization", "openai-project"})
@@ -49,7 +48,7 @@ async def relay(
                 headers=_request_headers(house, exchange, upstream),
                 data=_payload(exchange),
                 allow_redirects=False,
-                timeout=RELAY_TIMEOUT,
+                timeout=upstream.relay_timeout,
             ) as answer,
         ):
             _note_limits(house, exchange, limits, answer)

@@ -1,6 +1,7 @@
 """Rows to domain values and back. Column lists are written once, here, beside the function that reads them."""
 
 import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
@@ -36,6 +37,7 @@ REQUEST = (
     "delivery, policy, reason, estimated_tokens, accepted_at, deadline_at, ready_at"
 )
 
+_encode_rows = msgspec.json.Encoder().encode
 _encode_headers = msgspec.json.Encoder().encode
 _decode_headers = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 
@@ -229,6 +231,11 @@ def ledger_row(row: LedgerRow) -> tuple[object, ...]:
         to_picodollars(row.paid_usd),
         to_picodollars(row.list_usd),
     )
+
+
+def ledger_rows_json(rows: Sequence[LedgerRow]) -> bytes:
+    """Many rows' values for the `LEDGER` columns, as one JSON array of arrays."""
+    return _encode_rows([ledger_row(row) for row in rows])
 
 
 def ledger_of(row: sqlite3.Row) -> LedgerRow:

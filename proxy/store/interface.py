@@ -129,6 +129,9 @@ class Store(Protocol):
     async def open_batches(self) -> list[Batch]:
         """Every batch that is neither CLEANED nor ABANDONED, oldest first."""
 
+    async def queues_of_batches(self) -> list[Queue]:
+        """The queues of all batches that were not swept: where files of ours may be."""
+
     async def batch(self, batch_id: BatchId) -> Batch | None:
         """One batch in any state."""
 

@@ -121,6 +121,9 @@ class SqliteStore:
     async def open_batches(self) -> list[Batch]:
         return await self._reads.do(sqlite_reads.open_batches)
 
+    async def queues_of_batches(self) -> list[Queue]:
+        return await self._reads.do(sqlite_reads.queues_of_batches)
+
     async def batch(self, batch_id: BatchId) -> Batch | None:
         return await self._reads.do(lambda db: sqlite_reads.batch(db, batch_id))
 
@@ -131,11 +134,8 @@ class SqliteStore:
         return await self._reads.do(sqlite_reads.live_calls)
 
     async def book(self, rows: Sequence[LedgerRow]) -> None:
-        def work(db: sqlite3.Connection) -> None:
-            for row in rows:
-                sqlite_moves.book(db, row)
-
-        await self._writes.do(work)
+        content = codec.ledger_rows_json(rows)
+        await self._writes.do(lambda db: sqlite_moves.book_all(db, content))
 
     async def ledger(self, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
         return await self._reads.do(lambda db: sqlite_reads.ledger(db, since, until, tenant))

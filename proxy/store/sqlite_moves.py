@@ -32,6 +32,8 @@ UNKNOWN = Conflict(None)
 CLOSED = frozenset({BatchState.CLEANED, BatchState.ABANDONED})
 _INSERT_BATCH = f"INSERT INTO batches ({codec.BATCH}) VALUES ({codec.marks(codec.BATCH)})"
 _INSERT_LEDGER = f"INSERT OR IGNORE INTO ledger ({codec.LEDGER}) VALUES ({codec.marks(codec.LEDGER)})"
+_LEDGER_FIELDS = ", ".join(f"json_extract(value, '$[{n}]')" for n in range(len(codec.LEDGER.split(","))))
+_INSERT_LEDGER_ROWS = f"INSERT OR IGNORE INTO ledger ({codec.LEDGER}) SELECT {_LEDGER_FIELDS} FROM json_each(?)"
 _INSERT_ATTEMPT = "INSERT INTO attempts (id, request_n, kind, tier, batch_id, created_at) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -44,6 +46,15 @@ def make(db: sqlite3.Connection, move: moves.Move) -> MoveResult:
 def book(db: sqlite3.Connection, row: LedgerRow) -> None:
     """Add a ledger row; one that is there already stays as it is."""
     db.execute(_INSERT_LEDGER, codec.ledger_row(row))
+
+
+def book_all(db: sqlite3.Connection, rows: bytes) -> None:
+    """Add ledger rows, given as JSON arrays of the `LEDGER` columns.
+
+    One statement for all: SQLite then works without the interpreter's lock, which a statement per row would take from
+    the event loop again and again.
+    """
+    db.execute(_INSERT_LEDGER_ROWS, (rows,))
 
 
 def _request_cancelled(db: sqlite3.Connection, move: moves.RequestCancelled) -> MoveResult:

@@ -152,6 +152,12 @@ def open_batches(db: sqlite3.Connection) -> list[Batch]:
     return [codec.batch_of(row) for row in rows]
 
 
+def queues_of_batches(db: sqlite3.Connection) -> list[Queue]:
+    """The queues of all batches, closed ones included."""
+    rows = db.execute("SELECT DISTINCT upstream, credential, endpoint, model FROM batches")
+    return [codec.queue_of(row) for row in rows]
+
+
 def batch(db: sqlite3.Connection, batch_id: BatchId) -> Batch | None:
     """One batch."""
     row = db.execute(f"SELECT {codec.BATCH} FROM batches WHERE id = ?", (batch_id,)).fetchone()

@@ -104,6 +104,8 @@ class OpenAIUpstream:
         self._control = aiohttp.ClientTimeout(
             total=settings.control_seconds, sock_connect=settings.connect_seconds, sock_read=settings.control_seconds
         )
+        self.relay_timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_seconds, sock_read=None)
+        """For calls that are passed through: how long they take is between the client and the provider."""
         self._transfer = aiohttp.ClientTimeout(
             total=None, sock_connect=settings.connect_seconds, sock_read=settings.stall_seconds
         )

@@ -246,6 +246,15 @@ def test_a_batch_goes_from_planned_to_cleaned(open_store: OpenStore) -> None:
     _play(open_store, story)
 
 
+def test_the_queues_of_closed_batches_are_remembered(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        made, _ = await planned(store, request())
+        await store.apply([BatchAbandoned(made.id, 120.0, ready_at=120.0, tries_spent=0)])
+        assert await store.queues_of_batches() == [QUEUE]
+
+    _play(open_store, story)
+
+
 def test_a_batch_is_planned_whole_or_not_at_all(open_store: OpenStore) -> None:
     async def story(store: Store) -> None:
         fine, gone = await accepted(store, request(), request())

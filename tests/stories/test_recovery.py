@@ -187,3 +187,20 @@ def test_the_books_agree_when_calls_break_off_in_the_middle(tmp_path: Path) -> N
 
     refused = _fault("upload_file", FaultKind.STATUS, status=503, count=None)
     play(tmp_path, story, faults=(refused, _fault("chat", FaultKind.DROP_AFTER)))
+
+
+def test_files_that_a_dead_process_left_at_the_provider_are_swept_after_the_restart(tmp_path: Path) -> None:
+    async def whole() -> None:
+        clock = LoopClock()
+        lost = _fault("upload_file", FaultKind.DROP_AFTER)
+        settings = Settings(turnaround=Constant(10 * MINUTE), latency_seconds=1.0, faults=(lost,))
+        async with serving(settings, clock, read_cost_map().models) as provider:
+            async with living(tmp_path, provider, clock) as before:
+                assert (await before.ask("x", deadline="3h")).status == 200
+                await before.settled()
+                assert len((await before.account())["files"]) == 1
+            async with living(tmp_path, provider, clock, seed=1) as after:
+                await after.sleep(2 * HOUR)
+                assert (await after.account())["files"] == []
+
+    run(whole(), start_at=MONDAY_NOON)
