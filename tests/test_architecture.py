@@ -111,6 +111,8 @@ TESTED_ELSEWHERE = {
     "server/hold.py": "stories/test_holding.py",
     "server/intake.py": "stories/test_deferred.py",
     "server/replies.py": "server/test_app.py",
+    "runtime/command.py": "test_cli.py",
+    "server/exchange.py": "server/test_relay.py",
     "runtime/service.py": "stories/test_recovery.py",
     "runtime/state.py": "server/test_app.py",
     "demo/setup.py": "demo/test_show.py",

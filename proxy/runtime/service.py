@@ -113,12 +113,13 @@ async def _build(
     random_bits: Callable[[int], int] | None,
     with_logs: bool,
 ) -> Service:
+    announcer = Announcer()
+    policy_watch = PolicyWatch(config.policy_file, clock, announcer.announce)
+    prices = read_prices(config)
     store = await open_store(config, clock)
     stack.push_async_callback(store.close)
     session = open_session(connections_max=0)
     stack.push_async_callback(session.close)
-    announcer = Announcer()
-    prices = read_prices(config)
     ids = IdSource(random_bits)
     vault = build_vault(config, store, environ)
     accounts = build_accounts(config, session, environ, clock)
@@ -137,7 +138,6 @@ async def _build(
     )
     engine = Engine(desk)
     holds = Holds()
-    policy_watch = PolicyWatch(config.policy_file, clock, announcer.announce)
     metrics = Metrics(_known(config, policy_watch))
 
     async def metrics_page(openmetrics: bool) -> tuple[bytes, str]:  # noqa: FBT001  the seam's own shape

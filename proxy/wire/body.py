@@ -1,9 +1,16 @@
-"""What a JSON body says that the decision needs, read in one lenient pass. Judging the body is upstream's business."""
+"""What a JSON body says that the decision needs, read in one lenient pass. Judging the body is upstream's business.
+
+On the way of every urgent call, so the reading is measured: 1.5 kB in about 2 us, 100 kB in about 30 us, most of which
+is the JSON parser skipping what is not wanted. That is why the hints are a `msgspec.Struct` and no dataclass: building
+a frozen dataclass of nine fields took longer than parsing the body.
+
+A body is JSON in UTF-8 as of RFC 8259, without a byte order mark; half a surrogate pair is no string. Of a key that
+comes twice the last one counts, as in every common parser; rewriting a body keeps only that one.
+"""
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -11,14 +18,19 @@ from proxy.domain.errors import ClientFault
 
 BYTES_PER_TOKEN = 4
 OWN_METADATA = ("deadline", "priority")
-_POSITION = re.compile(r"\(byte (\d+)\)")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_FILLED_ARRAY = re.compile(rb"\[\s*[^\]\s]")
+_HALF_PAIR = re.compile(
+    rb"(?<!\\)\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\)(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class BodyHints:
+class BodyHints(msgspec.Struct, frozen=True):
     """The fields that matter here. One that is absent or of another type than it should be is None or False.
 
-    `metadata_deadline` and `metadata_priority` are Standby's own words; `metadata` has every string value.
+    `metadata_deadline` and `metadata_priority` are Standby's own words. One that is neither string nor whole number is
+    given as its JSON text, so that it can be refused by name; null is silence. `metadata` has every string value.
     """
 
     model: str | None = None
@@ -29,61 +41,71 @@ class BodyHints:
     metadata_priority: str | int | None = None
     has_tools: bool = False
     max_output_tokens: int | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = {}
 
 
-class _Loose(msgspec.Struct):
-    """Every wanted field as raw bytes: a wrong type is then no error."""
+class _Wanted(msgspec.Struct):
+    """The wanted fields, of any type; `tools` may be long, and only whether there are some matters."""
 
-    model: msgspec.Raw = msgspec.Raw()
-    stream: msgspec.Raw = msgspec.Raw()
-    stream_options: msgspec.Raw = msgspec.Raw()
-    service_tier: msgspec.Raw = msgspec.Raw()
-    metadata: msgspec.Raw = msgspec.Raw()
+    model: object = None
+    stream: object = None
+    stream_options: object = None
+    service_tier: object = None
+    metadata: object = None
     tools: msgspec.Raw = msgspec.Raw()
-    max_tokens: msgspec.Raw = msgspec.Raw()
-    max_completion_tokens: msgspec.Raw = msgspec.Raw()
-    max_output_tokens: msgspec.Raw = msgspec.Raw()
+    max_tokens: object = None
+    max_completion_tokens: object = None
+    max_output_tokens: object = None
 
 
-_decode_loose = msgspec.json.Decoder(_Loose).decode
+_decode_wanted = msgspec.json.Decoder(_Wanted).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def read_hints(body: bytes) -> BodyHints:
     """Read the hints. Raises `ClientFault` 400 for a body that is not JSON, or not an object."""
     try:
-        loose = _decode_loose(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _no_json(body, error) from error
-    metadata = _value(loose.metadata)
-    tools = _value(loose.tools)
-    options = _value(loose.stream_options)
-    words = metadata if isinstance(metadata, dict) else {}
+        wanted = _decode_wanted(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise not_json(body, error) from error
+    words, options = wanted.metadata, wanted.stream_options
+    if not isinstance(words, dict):
+        words = {}
     return BodyHints(
-        model=_text(_value(loose.model)),
-        stream=_value(loose.stream) is True,
+        model=_text(wanted.model),
+        stream=wanted.stream is True,
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
-        service_tier=_text(_value(loose.service_tier)),
+        service_tier=_text(wanted.service_tier),
         metadata_deadline=_word(words.get("deadline")),
         metadata_priority=_word(words.get("priority")),
-        has_tools=isinstance(tools, list) and bool(tools),
-        max_output_tokens=_first_count(loose.max_output_tokens, loose.max_completion_tokens, loose.max_tokens),
+        has_tools=_FILLED_ARRAY.match(wanted.tools) is not None,
+        max_output_tokens=_first_count(wanted.max_output_tokens, wanted.max_completion_tokens, wanted.max_tokens),
         metadata={name: value for name, value in words.items() if isinstance(value, str)},
     )
+
+
+def top_level_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    """The fields of a body, each value in its own bytes. Raises `ClientFault` 400 where `read_hints` would."""
+    try:
+        return _decode_fields(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise not_json(body, error) from error
 
 
 def without_own_metadata(body: bytes) -> bytes:
     """The body without `metadata.deadline` and `metadata.priority`; the very same object when they are not there.
 
     Every other value keeps its bytes and every field its place; white space between top-level fields is lost, and a
-    `metadata` that is left empty goes too.
+    `metadata` that is left empty goes too. Raises `ClientFault` 400 for what is no JSON object.
     """
-    fields = _decode_fields(body)
-    metadata = _value(fields.get("metadata", msgspec.Raw()))
-    if not isinstance(metadata, dict) or not any(name in metadata for name in OWN_METADATA):
+    fields = top_level_fields(body)
+    metadata = bytes(fields.get("metadata", b""))
+    if not metadata.startswith(b"{"):
         return body
-    kept = {name: raw for name, raw in _decode_fields(fields["metadata"]).items() if name not in OWN_METADATA}
+    words = top_level_fields(metadata)
+    if not any(name in words for name in OWN_METADATA):
+        return body
+    kept = {name: value for name, value in words.items() if name not in OWN_METADATA}
     if kept:
         fields["metadata"] = msgspec.Raw(msgspec.json.encode(kept))
     else:
@@ -100,23 +122,26 @@ def estimate_tokens(body: bytes) -> int:
     return max(1, math.ceil(len(body) / BYTES_PER_TOKEN))
 
 
-def _no_json(body: bytes, error: Exception) -> ClientFault:
-    position = _POSITION.search(str(error))
-    where = f" at byte {position[1]}" if position else ""
-    if body.lstrip()[:1] not in (b"{", b""):
-        return ClientFault("The body must be a JSON object.", code="invalid_json")
-    return ClientFault(f"We could not parse the JSON body of your request{where}: {error}.", code="invalid_json")
+def not_json(body: bytes, error: Exception) -> ClientFault:
+    """What to tell the client of a body that `error` was raised for."""
+    return ClientFault(_complaint(body, error), code="invalid_json")
 
 
-def _value(raw: msgspec.Raw) -> object:
-    """The value behind raw bytes; None for an absent field and for what cannot be decoded (a lone surrogate)."""
-    if not bytes(raw):
-        return None
-    try:
-        value: object = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    return value
+def _complaint(body: bytes, error: Exception) -> str:
+    if body.startswith(BYTE_ORDER_MARK):
+        return "The body must not begin with a byte order mark."
+    first = body.lstrip()[:1]
+    if not first:
+        return "The body is empty; it must be a JSON object."
+    if first != b"{":
+        return "The body must be a JSON object."
+    if isinstance(error, RecursionError):
+        return "The JSON body of your request is nested too deeply."
+    if isinstance(error, UnicodeDecodeError):
+        return "The JSON body of your request is not UTF-8."
+    if _HALF_PAIR.search(body):
+        return "The JSON body of your request has half a surrogate pair in a string, such as a cut emoji."
+    return f"We could not parse the JSON body of your request: {error}."
 
 
 def _text(value: object) -> str | None:
@@ -124,14 +149,15 @@ def _text(value: object) -> str | None:
 
 
 def _word(value: object) -> str | int | None:
-    if isinstance(value, bool):
-        return None
-    return value if isinstance(value, str | int) else None
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return msgspec.json.encode(value).decode()
 
 
-def _first_count(*raws: msgspec.Raw) -> int | None:
-    for raw in raws:
-        value = _value(raw)
+def _first_count(*values: object) -> int | None:
+    for value in values:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
     return None

@@ -1,10 +1,11 @@
 """A complete JSON answer as the stream of events that the real API would have sent: chat and legacy completions.
 
 Rebuilding the events with any stock SDK gives the answer back: tool calls, refusals, log probabilities, finish reasons
-and usage included. What a message has beyond the known fields travels whole in one delta.
+and usage included. What a message has beyond the known fields travels whole in its first delta.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import msgspec
 
@@ -16,101 +17,138 @@ Json = dict[str, object]
 
 
 def stream_of(endpoint: str, body: bytes, *, include_usage: bool) -> Iterator[bytes]:
-    """The frames for an answer, `[DONE]` included where the API sends it. Raises `NotAnAnswer` for anything else."""
+    """The frames for an answer, `[DONE]` included where the API sends it.
+
+    Raises `NotAnAnswer` for anything else. The answer's shape is checked before the first frame.
+    """
     try:
         answer = msgspec.json.decode(body, type=dict[str, object])
-    except msgspec.MsgspecError as error:
-        raise NotAnAnswer(f"the answer is not a JSON object: {error}") from error
-    match endpoint:
-        case "/v1/chat/completions":
-            yield from _frames(_chat(answer), answer, include_usage=include_usage)
-        case "/v1/completions":
-            yield from _frames(_completion(answer), answer, include_usage=include_usage)
-        case "/v1/responses":
-            yield from response_events(answer)
-        case _:
-            raise NotAnAnswer(f"{endpoint} has no streams")
+        match endpoint:
+            case "/v1/chat/completions":
+                yield from _frames(_chat(_said(answer)), answer, include_usage=include_usage)
+            case "/v1/completions":
+                yield from _frames(_completion(_choices(answer)), answer, include_usage=include_usage)
+            case "/v1/responses":
+                yield from response_events(answer)
+            case _:
+                raise NotAnAnswer(f"{endpoint} has no streams")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise NotAnAnswer(f"the answer is no JSON object that can be read: {error}") from error
 
 
-def _frames(chunks: Iterator[Json], answer: Json, *, include_usage: bool) -> Iterator[bytes]:
-    """Frames for the chunks; with `include_usage` a last one that carries it, and a null on every other."""
-    for chunk in chunks:
-        if include_usage:
-            chunk["usage"] = None
-        yield event(msgspec.json.encode(chunk))
+def _frames(choices: Iterator[Json], answer: Json, *, include_usage: bool) -> Iterator[bytes]:
+    """A frame for each piece of a choice; with `include_usage` a last one that carries it, and a null in every other.
+
+    What the answer says about itself is in every frame.
+    """
+    envelope = {name: value for name, value in answer.items() if name not in {"choices", "usage"}}
+    if envelope.get("object") == "chat.completion":
+        envelope["object"] = "chat.completion.chunk"
+    no_usage: Json = {"usage": None} if include_usage else {}
+    for choice in choices:
+        yield event(msgspec.json.encode(envelope | {"choices": [choice]} | no_usage))
     if include_usage:
-        yield event(msgspec.json.encode(_envelope(answer, []) | {"usage": answer.get("usage")}))
+        yield event(msgspec.json.encode(envelope | {"choices": [], "usage": answer.get("usage")}))
     yield DONE
 
 
-def _envelope(answer: Json, choices: list[Json]) -> Json:
-    """A chunk's frame: what the answer says about itself, on every chunk."""
-    kind = answer.get("object")
-    own = {name: value for name, value in answer.items() if name not in {"choices", "usage", "object"}}
-    return own | {"object": "chat.completion.chunk" if kind == "chat.completion" else kind, "choices": choices}
-
-
 def _choices(answer: Json) -> list[Json]:
+    """The answer's choices, every one with an index."""
     choices = answer.get("choices")
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise NotAnAnswer("the answer has no choices")
-    return choices
+    return [{"index": position} | choice for position, choice in enumerate(choices)]
 
 
-def _completion(answer: Json) -> Iterator[Json]:
-    for choice in _choices(answer):
-        blank = choice | {"finish_reason": None, "logprobs": None}
+def _completion(choices: list[Json]) -> Iterator[Json]:
+    """Log probabilities come whole, at the end: they speak of places in the whole text."""
+    for choice in choices:
         text = choice.get("text")
         for piece in pieces(text if isinstance(text, str) else ""):
-            yield _envelope(answer, [blank | {"text": piece}])
-        yield _envelope(answer, [choice | {"text": ""}])
+            yield choice | {"text": piece, "finish_reason": None, "logprobs": None}
+        yield choice | {"text": ""}
 
 
-def _chat(answer: Json) -> Iterator[Json]:
-    for position, choice in enumerate(_choices(answer)):
-        message = choice.get("message")
-        if not isinstance(message, dict):
-            raise NotAnAnswer("a choice has no message")
-        index = choice.get("index", position)
-        for delta, logprobs in _deltas(message, choice.get("logprobs")):
-            yield _envelope(answer, [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}])
-        rest = {name: value for name, value in choice.items() if name not in {"message", "logprobs", "index"}}
-        yield _envelope(answer, [{"index": index, "delta": {}, "logprobs": None} | rest])
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """One choice of a chat answer: its message with the tool calls in it, and the choice's own fields."""
+
+    message: Json
+    tool_calls: list[Json]
+    rest: Json
 
 
-def _deltas(message: Json, logprobs: object) -> Iterator[tuple[Json, object]]:
-    """A message's deltas. Log probabilities come whole, with the first piece of what they speak of."""
-    first: Json = {"role": message.get("role", "assistant"), "content": "" if message.get("content") else None}
-    if "refusal" in message:
-        first["refusal"] = None
-    known = {"role", "content", "refusal", "tool_calls", "function_call"}
-    first |= {name: value for name, value in message.items() if name not in known}
-    yield first, None
-    for name in ("content", "refusal"):
-        text = message.get(name)
-        for piece in pieces(text) if isinstance(text, str) else ():
-            yield {name: piece}, logprobs
+def _said(answer: Json) -> list[_Said]:
+    return [_one_said(choice) for choice in _choices(answer)]
+
+
+def _one_said(choice: Json) -> _Said:
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise NotAnAnswer("a choice has no message")
+    calls = message.get("tool_calls")
+    if calls is None:
+        calls = []
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise NotAnAnswer("a message's tool calls are no array of objects")
+    return _Said(message, calls, {name: value for name, value in choice.items() if name != "message"})
+
+
+def _chat(choices: list[_Said]) -> Iterator[Json]:
+    for said in choices:
+        place = {"index": said.rest["index"]}
+        logprobs = said.rest.get("logprobs")
+        yield place | {"delta": _first_delta(said.message), "logprobs": None, "finish_reason": None}
+        for delta in _deltas(said):
+            yield place | {"delta": delta, "logprobs": logprobs, "finish_reason": None}
             logprobs = None
-    if logprobs is not None:
-        yield {}, logprobs
-    yield from ((delta, None) for delta in _tool_deltas(message.get("tool_calls")))
-    legacy = message.get("function_call")
+        yield {"delta": {}, "finish_reason": None} | said.rest | {"logprobs": logprobs}
+
+
+def _first_delta(message: Json) -> Json:
+    """The role, empty texts to which the pieces are added, and whatever is neither text nor call."""
+    later = {"tool_calls"} if message.get("tool_calls") else set()
+    if isinstance(message.get("function_call"), dict):
+        later.add("function_call")
+    first = {name: value for name, value in message.items() if name not in later}
+    empty = {name: "" for name in ("content", "refusal") if isinstance(message.get(name), str)}
+    return {"role": "assistant"} | first | empty
+
+
+def _deltas(said: _Said) -> Iterator[Json]:
+    """The texts and calls piece by piece."""
+    for name in ("content", "refusal"):
+        text = said.message.get(name)
+        for piece in pieces(text) if isinstance(text, str) else ():
+            yield {name: piece}
+    for index, call in enumerate(said.tool_calls):
+        for delta in _call_deltas(call):
+            yield {"tool_calls": [delta | {"index": index}]}
+    legacy = said.message.get("function_call")
     if isinstance(legacy, dict):
-        yield {"function_call": legacy | {"arguments": ""}}, None
-        for piece in pieces(str(legacy.get("arguments", ""))):
-            yield {"function_call": {"arguments": piece}}, None
+        for delta in _in_pieces(legacy, "arguments"):
+            yield {"function_call": delta}
 
 
-def _tool_deltas(calls: object) -> Iterator[Json]:
-    """Each call's name with empty arguments first, then the arguments piece by piece."""
-    for index, call in enumerate(calls if isinstance(calls, list) else ()):
-        if not isinstance(call, dict):
-            raise NotAnAnswer("a tool call is not an object")
-        kind, field = ("custom", "input") if "custom" in call else ("function", "arguments")
-        inner = call.get(kind)
-        if not isinstance(inner, dict):
-            yield {"tool_calls": [{"index": index, **call}]}
-            continue
-        yield {"tool_calls": [{"index": index, **call, kind: inner | {field: ""}}]}
-        for piece in pieces(str(inner.get(field, ""))):
-            yield {"tool_calls": [{"index": index, kind: {field: piece}}]}
+def _call_deltas(call: Json) -> Iterator[Json]:
+    """A call's id, type and name first, then its arguments piece by piece."""
+    kind, field = ("custom", "input") if "custom" in call else ("function", "arguments")
+    inner = call.get(kind)
+    if not isinstance(inner, dict):
+        yield call
+        return
+    about_call = call
+    for delta in _in_pieces(inner, field):
+        yield about_call | {kind: delta}
+        about_call = {}
+
+
+def _in_pieces(whole: Json, field: str) -> Iterator[Json]:
+    """The object with an empty text first, then the text piece by piece; at once where there is no text."""
+    text = whole.get(field)
+    if not isinstance(text, str):
+        yield whole
+        return
+    yield whole | {field: ""}
+    for piece in pieces(text):
+        yield {field: piece}

@@ -20,9 +20,15 @@ _SERVER_ERROR = 500
 def error_body(*, status: int, message: str, code: str | None, param: str | None = None) -> bytes:
     """An error as JSON; its `type` follows from the status."""
     kind = "server_error" if status >= _SERVER_ERROR else _TYPES.get(status, "invalid_request_error")
-    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
+    error = {"message": _encodable(message), "type": kind, "param": _encodable(param), "code": _encodable(code)}
+    return msgspec.json.encode({"error": error})
 
 
 def render(fault: ClientFault) -> tuple[int, bytes]:
     """Status and body for a client's fault."""
     return fault.status, error_body(status=fault.status, message=fault.message, code=fault.code, param=fault.param)
+
+
+def _encodable(text: str | None) -> str | None:
+    """Headers that are not UTF-8 arrive with lone surrogates, which JSON cannot hold."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()

@@ -40,10 +40,17 @@ def forwarded_request_headers(raw: Iterable[tuple[str, str]]) -> list[tuple[str,
 
 
 def forwarded_response_headers(raw: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Upstream's headers as the client gets them, in order, duplicates kept. `Content-Length` passes."""
+    """Upstream's headers as the client gets them, in order, duplicates kept. `Content-Length` passes.
+
+    `X-Standby-...` from upstream does not: whoever reads such a header must find what this proxy says, and only that.
+    """
     listed = list(raw)
     dropped = HOP_BY_HOP | _named_by_connection(listed)
-    return [(name, value) for name, value in listed if name.lower() not in dropped]
+    return [
+        (name, value)
+        for name, value in listed
+        if (lowered := name.lower()) not in dropped and not lowered.startswith(STANDBY_PREFIX)
+    ]
 
 
 def outcome_headers(

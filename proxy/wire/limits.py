@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 
 from proxy.domain.limits import RateReading
 
-_GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_GO_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
-_GO_WHOLE = re.compile(rf"(?:{_GO_PART.pattern})+")
+_GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9}
+_GO_PART = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)(ms|us|\u00b5s|\u03bcs|ns|h|m|s)", re.ASCII)
+_GO_WHOLE = re.compile(rf"(?:{_GO_PART.pattern})+", re.ASCII)
 _DIGITS_MAX = 15
 
 
@@ -27,7 +27,7 @@ def read_rate(headers: Mapping[str, str], *, now: float) -> RateReading:
 
 
 def go_duration(text: str | None) -> float | None:
-    """Seconds of a Go-style duration (`1s`, `6m0s`, `12ms`, `1h2m`); a bare number is seconds."""
+    """Seconds of a Go-style duration (`1s`, `6m0s`, `12ms`, `1h2m`); a bare number is seconds. None for all else."""
     if text is None:
         return None
     text = text.strip()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 
 from proxy.domain.errors import ClientFault
-from proxy.wire.body import without_own_metadata
+from proxy.wire.body import BYTE_ORDER_MARK, not_json, top_level_fields, without_own_metadata
 
 BATCH_ENDPOINTS = frozenset(
     {
@@ -21,8 +21,9 @@ BATCH_ENDPOINTS = frozenset(
 STRIPPED = frozenset({"stream", "stream_options", "service_tier"})
 """Top-level fields that OpenAI's batches refuse."""
 EMBEDDING_INPUTS_MAX = 50_000
-_BOM = b"\xef\xbb\xbf"
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_STATUSES = range(200, 600)
+"""What a final HTTP status can be; providers have sent 0 for lines that they did not run."""
+_NOTHING = (b"", b"null")
 
 
 class LineFault(ValueError):
@@ -46,20 +47,17 @@ class OutputLine:
 
 
 class _Response(msgspec.Struct):
+    """Lenient where nothing depends on it: a line that was paid for must not be lost over a detail's type."""
+
     status_code: int | None = None
-    request_id: str | None = None
+    request_id: object = None
     body: msgspec.Raw = msgspec.Raw()
-
-
-class _Error(msgspec.Struct):
-    code: str | int | None = None
-    message: str | None = None
 
 
 class _Result(msgspec.Struct):
     custom_id: str
     response: _Response | None = None
-    error: _Error | None = None
+    error: object = None
 
 
 _decode_result = msgspec.json.Decoder(_Result).decode
@@ -68,9 +66,10 @@ _decode_result = msgspec.json.Decoder(_Result).decode
 def line_body(body: bytes, *, refused: frozenset[str]) -> bytes:
     """The body as a line carries it: without the refused fields and our own metadata, on one line.
 
-    Every value keeps its bytes, unless they hold a line break: then the value is written anew, compactly.
+    Every value keeps its bytes, unless they hold a line break: then the white space around its tokens goes, and the
+    tokens keep theirs. Raises `ClientFault` 400 for what is no JSON object.
     """
-    fields = _decode_fields(without_own_metadata(body))
+    fields = top_level_fields(without_own_metadata(body))
     kept = {name: _on_one_line(value) for name, value in fields.items() if name not in refused}
     return msgspec.json.encode(kept)
 
@@ -78,10 +77,9 @@ def line_body(body: bytes, *, refused: frozenset[str]) -> bytes:
 def validate(endpoint: str, body: bytes) -> None:
     """Refuse here, alone, what would fail a whole file there. Raises `ClientFault` 400.
 
-    Only what the provider checks before a batch starts is checked: everything else is the line's own answer.
+    The whole body must be readable, and what its endpoint cannot do without must be there: everything else is the
+    line's own answer.
     """
-    if body.startswith(_BOM):
-        raise ClientFault("The body must not begin with a byte order mark.", code="invalid_json")
     fields = _fields(body)
     model = fields.get("model")
     if not isinstance(model, str) or not model:
@@ -102,44 +100,52 @@ def validate(endpoint: str, body: bytes) -> None:
 
 
 def encode_line(custom_id: str, endpoint: str, body: bytes) -> bytes:
-    """One line of an input file, with its newline. `body` is a `line_body`."""
-    return b'{"custom_id":"%b","method":"POST","url":"%b","body":%b}\n' % (
-        custom_id.encode(),
-        endpoint.encode(),
-        body,
-    )
+    """One line of an input file, with its newline. `body` is a `line_body`; id and endpoint may be any text."""
+    custom, url = msgspec.json.encode(custom_id), msgspec.json.encode(endpoint)
+    return b'{"custom_id":%b,"method":"POST","url":%b,"body":%b}\n' % (custom, url, body)
 
 
 def decode_output_line(line: bytes) -> OutputLine | None:
     """Read a result line; None for a blank one. Raises `LineFault` for anything that is no result."""
-    if not line.strip():
+    line = line.removeprefix(BYTE_ORDER_MARK)
+    if not line or line.isspace():
         return None
     try:
         result = _decode_result(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise LineFault(f"a result line cannot be read: {error}") from error
-    error_code = None if result.error is None or result.error.code is None else str(result.error.code)
-    error_message = None if result.error is None else result.error.message
+    error_code, error_message = _error(result.error)
     response = result.response
-    if response is None or not response.status_code:
+    body = b"" if response is None else bytes(response.body)
+    if response is None or response.status_code not in _STATUSES or body in _NOTHING:
         return OutputLine(result.custom_id, None, None, None, error_code, error_message)
-    body = bytes(response.body) or None
-    return OutputLine(result.custom_id, response.status_code, response.request_id, body, error_code, error_message)
+    request_id = response.request_id if isinstance(response.request_id, str) else None
+    return OutputLine(result.custom_id, response.status_code, request_id, body, error_code, error_message)
+
+
+def _error(error: object) -> tuple[str | None, str | None]:
+    """Code and message, wherever they are words; an error that is a bare string is its own message."""
+    if not isinstance(error, dict):
+        return None, error if isinstance(error, str) else None
+    code, message = error.get("code"), error.get("message")
+    return (
+        str(code) if isinstance(code, str | int) else None,
+        message if isinstance(message, str) else None,
+    )
 
 
 def _on_one_line(value: msgspec.Raw) -> msgspec.Raw:
     raw = bytes(value)
     if b"\n" not in raw and b"\r" not in raw:
         return value
-    return msgspec.Raw(msgspec.json.encode(msgspec.json.decode(raw)))
+    return msgspec.Raw(msgspec.json.format(raw, indent=-1))
 
 
 def _fields(body: bytes) -> dict[str, object]:
     try:
-        fields = msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ClientFault(f"The body cannot go into a batch: {error}.", code="invalid_json") from error
-    return fields
+        return msgspec.json.decode(body, type=dict[str, object])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise not_json(body, error) from error
 
 
 def _missing(name: str, wanted: str) -> ClientFault:

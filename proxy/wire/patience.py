@@ -40,9 +40,9 @@ class Settings:
     commit_share: float = 0.4
 
     def __post_init__(self) -> None:
-        if self.heartbeat_seconds <= 0:
+        if not 0 < self.heartbeat_seconds < math.inf:
             raise ValueError("heartbeat_seconds: must be more than 0 seconds, such as 15s")
-        if self.unknown_seconds <= 0:
+        if not 0 < self.unknown_seconds < math.inf:
             raise ValueError("unknown_seconds: must be more than 0 seconds, such as 60s")
         if not 0 < self.commit_share < 1:
             raise ValueError("commit_share: must lie between 0 and 1, such as 0.4")
@@ -82,9 +82,15 @@ _TABLE = (
     _Known("ai-sdk/", "ai-sdk", KeepAlive.WHITESPACE, 300.0),
     _Known("node", "node", KeepAlive.WHITESPACE, 300.0),
     _Known("undici", "node", KeepAlive.WHITESPACE, 300.0),
-    _Known("python-httpx2/", "httpx", KeepAlive.INTERIM, None),
-    _Known("python-httpx/", "httpx", KeepAlive.INTERIM, None),
+    _Known("python-httpx2/", "httpx", KeepAlive.INTERIM, 5.0),
+    _Known("python-httpx/", "httpx", KeepAlive.INTERIM, 5.0),
     _Known("curl/", "curl", KeepAlive.INTERIM, math.inf),
+    _Known("python-requests/", "requests", KeepAlive.WHITESPACE, None),
+    _Known("python-urllib3/", "urllib3", KeepAlive.WHITESPACE, None),
+    _Known("python-urllib/", "urllib", KeepAlive.WHITESPACE, None),
+    _Known("go-http-client/", "go", KeepAlive.WHITESPACE, None),
+    _Known("java-http-client/", "java", KeepAlive.WHITESPACE, None),
+    _Known("java/", "java", KeepAlive.WHITESPACE, None),
 )
 _AIOHTTP = "aiohttp/"
 _AIOHTTP_SECONDS = 300.0
@@ -95,6 +101,8 @@ _PROXY_HEADERS = (
 _OWN_TIMEOUTS = ("x-stainless-read-timeout", "x-stainless-timeout")
 _MILLISECONDS = 1000.0
 _BEATS_PER_SILENCE = 3.0
+_FASTEST_SECONDS = 0.1
+"""No client makes this proxy beat faster, whatever timeout it claims to have."""
 _HTTP_1_1 = (1, 1)
 
 
@@ -111,7 +119,7 @@ def identify(
         client=known.client,
         keepalive=keepalive,
         silence_seconds=silence,
-        heartbeat_seconds=min(settings.heartbeat_seconds, silence / _BEATS_PER_SILENCE),
+        heartbeat_seconds=min(settings.heartbeat_seconds, max(_FASTEST_SECONDS, silence / _BEATS_PER_SILENCE)),
         commit_after_seconds=silence * settings.commit_share if commits else None,
     )
 
@@ -126,7 +134,7 @@ def _known(agent: str) -> _Known:
 
 
 def _silence_seconds(headers: Mapping[str, str], known: _Known, settings: Settings, *, proxied: bool) -> float:
-    """The shortest of what the client says, what it is known to do, and what may sit between."""
+    """The shortest of what the client says, what it does unless told otherwise, and what may sit between."""
     said = [seconds for name in _OWN_TIMEOUTS if (seconds := _positive(headers.get(name))) is not None]
     envoy = _positive(headers.get("x-envoy-expected-rq-timeout-ms"))
     if envoy is not None:

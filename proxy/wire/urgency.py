@@ -30,12 +30,14 @@ _WORDS = {
     "low": Priority.DEFERRABLE,
 }
 _TIERS = {"flex": Tier.FLEX, "priority": Tier.PRIORITY, "fast": Tier.PRIORITY}
-_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
-_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}", re.IGNORECASE)
-_GRPC_TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
+_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}", re.ASCII)
+_UNIX_SECONDS = re.compile(r"\d{10}(?:\.\d{1,9})?", re.ASCII)
+_GRPC_TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])", re.ASCII)
 _GRPC_SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _RFC9218_URGENCY = re.compile(r"(?:^|[,;\s])u\s*=\s*([0-7])(?:$|[,;\s])")
-_UNIX_DIGITS = 10
+_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+_WAIT = re.compile(r"\d{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,11 @@ def split_prefix(raw_path: str) -> tuple[Prefix | None, str]:
 def read_urgency(
     *, prefix: Prefix | None, headers: Mapping[str, str], hints: BodyHints | None, now: float, timezone: tzinfo
 ) -> Urgency:
-    """What one call says about time. `headers` must ignore case; relative deadlines count from `now`."""
-    respond_async, wait_seconds = _prefer(headers.get("Prefer", ""))
+    """What one call says about time; relative deadlines count from `now`.
+
+    `headers` must ignore case, and give every value of a header that comes several times when they are iterated.
+    """
+    respond_async, wait_seconds = _prefer(headers)
     source, said = _said(prefix, headers, hints, now, timezone)
     deadline_at = said if isinstance(said, float) else None
     priority = said if isinstance(said, Priority) else None
@@ -85,9 +90,9 @@ def _said(
     if prefix is not None:
         return UrgencySource.PATH, _from_prefix(prefix, now, timezone)
     if "X-Deadline" in headers:
-        return UrgencySource.HEADER, _deadline(headers["X-Deadline"], "X-Deadline", now)
+        return UrgencySource.HEADER, _deadline(_only(headers, "X-Deadline"), "X-Deadline", now)
     if "X-Priority" in headers:
-        return UrgencySource.HEADER, _priority(headers["X-Priority"], "X-Priority")
+        return UrgencySource.HEADER, _priority(_only(headers, "X-Priority"), "X-Priority")
     if hints is not None and hints.metadata_deadline is not None:
         return UrgencySource.METADATA, _deadline(str(hints.metadata_deadline), "metadata.deadline", now)
     if hints is not None and hints.metadata_priority is not None:
@@ -112,7 +117,11 @@ def _from_prefix(prefix: Prefix, now: float, timezone: tzinfo) -> float | Priori
 
 
 def _by(text: str, now: float, timezone: tzinfo) -> float:
-    """The next such time of day in `timezone`, or a full timestamp."""
+    """The next such time of day in `timezone`, or a full timestamp.
+
+    Of a time that comes twice when the clocks go back, the next is meant; one that is left out when they go forward is
+    counted from before the change, so that 02:30 means half an hour after the clocks have jumped to 03:00.
+    """
     clock = _TIME_OF_DAY.fullmatch(text)
     if clock is None:
         at = _timestamp(text)
@@ -121,15 +130,16 @@ def _by(text: str, now: float, timezone: tzinfo) -> float:
             raise _bad_deadline("/by/...", text, right)
         return _checked(at, "/by/...", text, now)
     today = datetime.fromtimestamp(now, timezone)
-    then = today.replace(hour=int(clock[1]), minute=int(clock[2]), second=0, microsecond=0)
-    if then.timestamp() <= now:
-        then += timedelta(days=1)
-    return then.timestamp()
+    first = today.replace(hour=int(clock[1]), minute=int(clock[2]), second=0, microsecond=0, fold=0)
+    for then in (first, first.replace(fold=1)):
+        if then.timestamp() > now:
+            return then.timestamp()
+    return (first + timedelta(days=1)).timestamp()
 
 
 def _deadline(text: str, where: str, now: float) -> float:
     stripped = text.strip()
-    if stripped.isascii() and stripped.isdecimal() and len(stripped) == _UNIX_DIGITS:
+    if _UNIX_SECONDS.fullmatch(stripped):
         return _checked(float(stripped), where, text, now)
     seconds = parse_duration(stripped)
     if seconds is not None:
@@ -187,29 +197,50 @@ def _from_number(number: int) -> Priority:
 
 def _hinted(headers: Mapping[str, str], now: float) -> float | Priority | None:
     """What standard headers suggest; one that makes no sense suggests nothing, since nobody meant it for us."""
-    grpc = _GRPC_TIMEOUT.fullmatch(headers.get("grpc-timeout", "").strip())
-    if grpc is not None:
-        return now + int(grpc[1]) * _GRPC_SECONDS[grpc[2]]
-    seconds = parse_duration(headers.get("X-Server-Timeout", ""))
-    if seconds is not None:
-        return now + seconds
+    for seconds in (
+        _grpc_seconds(headers.get("grpc-timeout", "")),
+        parse_duration(headers.get("X-Server-Timeout", "")),
+    ):
+        if seconds is not None and 0 < seconds <= FARTHEST_SECONDS:
+            return now + seconds
     urgency = _RFC9218_URGENCY.search(headers.get("Priority", ""))
     return None if urgency is None else _from_number(int(urgency[1]))
 
 
-def _prefer(text: str) -> tuple[bool, float | None]:
-    """`respond-async` and `wait=` of RFC 7240; what else is preferred is not ours."""
-    respond_async, wait_seconds = False, None
-    for preference in text.split(","):
+def _grpc_seconds(text: str) -> float | None:
+    timeout = _GRPC_TIMEOUT.fullmatch(text.strip())
+    return None if timeout is None else int(timeout[1]) * _GRPC_SECONDS[timeout[2]]
+
+
+def _prefer(headers: Mapping[str, str]) -> tuple[bool, float | None]:
+    """`respond-async` and `wait=` of RFC 7240; what else is preferred is not ours.
+
+    The header may come several times, which means the same as one list; of a preference that does, the first counts.
+    """
+    if "Prefer" not in headers:
+        return False, None
+    said: dict[str, str] = {}
+    for preference in _PREFERENCE.findall(",".join(_every(headers, "Prefer"))):
         name, _, value = preference.partition(";")[0].partition("=")
-        match name.strip().lower(), value.strip().strip('"'):
-            case "respond-async", _:
-                respond_async = True
-            case "wait", seconds if seconds.isascii() and seconds.isdecimal() and len(seconds) < _UNIX_DIGITS:
-                wait_seconds = float(seconds)
-            case _:
-                continue
-    return respond_async, wait_seconds
+        said.setdefault(name.strip().lower(), value.strip().strip('"'))
+    wait = said.get("wait", "")
+    return said.get("respond-async") == "", float(wait) if _WAIT.fullmatch(wait) else None
+
+
+def _every(headers: Mapping[str, str], name: str) -> list[str]:
+    """All values of a header that may come several times."""
+    lowered = name.lower()
+    return [value for other, value in headers.items() if other.lower() == lowered]
+
+
+def _only(headers: Mapping[str, str], name: str) -> str:
+    """The one thing that a header says: twice the same is once, and two different things are none."""
+    values = dict.fromkeys(value.strip() for value in _every(headers, name))
+    if len(values) > 1:
+        said = " and ".join(_shown(value) for value in values)
+        code = "invalid_deadline" if name == "X-Deadline" else "invalid_priority"
+        raise ClientFault(f"{name}: says both {said}. Send one of them.", code=code, param=name)
+    return headers[name]
 
 
 def _shown(text: str) -> str:

@@ -10,6 +10,10 @@ from proxy.domain.tier import Tier
 _TIERS = {"flex": Tier.FLEX, "priority": Tier.PRIORITY, "fast": Tier.PRIORITY, "ultrafast": Tier.PRIORITY}
 _DATA = b"data:"
 _DONE = b"[DONE]"
+_USAGE_KEY = b'"usage"'
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_TOKENS_MAX = 10**12
+"""More than any answer can have cost: a count beyond it is nonsense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,31 +25,17 @@ class Reading:
     service_tier: str | None = None
 
 
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    input_tokens_details: _Details | None = None
-
-
 class _Body(msgspec.Struct):
-    usage: _Usage | None = None
-    model: str | None = None
-    service_tier: str | None = None
+    """A complete answer, or a chunk of a chat stream. A field of an unexpected type is as good as absent."""
+
+    usage: object = None
+    model: object = None
+    service_tier: object = None
 
 
-class _Event(msgspec.Struct):
-    """A stream's event: chat chunks carry the fields themselves, responses events carry a whole response."""
+class _Event(_Body):
+    """An event of a stream: those of the responses API carry a whole response."""
 
-    usage: _Usage | None = None
-    model: str | None = None
-    service_tier: str | None = None
     response: _Body | None = None
 
 
@@ -57,7 +47,7 @@ def read_usage(body: bytes) -> Reading:
     """Read a complete JSON answer. Never raises: what makes no sense was not said."""
     try:
         return _reading(_decode_body(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         return Reading()
 
 
@@ -67,6 +57,7 @@ def read_stream_usage(tail: bytes) -> Reading:
     The usage is in the last event that has one; model and tier may be in another.
     """
     found = Reading()
+    has_usage = _USAGE_KEY in tail
     for line in reversed(tail.split(b"\n")):
         if not line.startswith(_DATA):
             continue
@@ -77,7 +68,7 @@ def read_stream_usage(tail: bytes) -> Reading:
         found = Reading(
             found.usage or reading.usage, found.model or reading.model, found.service_tier or reading.service_tier
         )
-        if found.usage is not None and found.model is not None:
+        if found.model is not None and (found.usage is not None or not has_usage):
             return found
     return found
 
@@ -90,22 +81,36 @@ def served_tier(service_tier: str | None) -> Tier:
 def _event(content: bytes) -> Reading:
     try:
         event = _decode_event(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         return Reading()
-    return _reading(event.response or _Body(event.usage, event.model, event.service_tier))
+    return _reading(event.response or event)
 
 
 def _reading(body: _Body) -> Reading:
-    return Reading(_usage(body.usage), body.model, body.service_tier)
+    return Reading(_usage(body.usage), _word(body.model), _word(body.service_tier))
 
 
-def _usage(counted: _Usage | None) -> Usage | None:
-    if counted is None:
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _usage(said: object) -> Usage | None:
+    """The responses API says input and output, the older ones prompt and completion. Cached tokens are input tokens."""
+    if not isinstance(said, dict):
         return None
-    given = counted.prompt_tokens if counted.input_tokens is None else counted.input_tokens
-    made = counted.completion_tokens if counted.output_tokens is None else counted.output_tokens
-    if given is None or given < 0:
+    given = _count(said, "input_tokens", "prompt_tokens")
+    if given is None:
         return None
-    details = counted.input_tokens_details or counted.prompt_tokens_details
-    cached = (details.cached_tokens or 0) if details else 0
-    return Usage(given, max(0, made or 0), min(max(0, cached), given))
+    made = _count(said, "output_tokens", "completion_tokens") or 0
+    details = said.get("input_tokens_details") or said.get("prompt_tokens_details")
+    cached = _count(details, "cached_tokens") if isinstance(details, dict) else None
+    return Usage(given, made, min(cached or 0, given))
+
+
+def _count(said: dict[object, object], *names: str) -> int | None:
+    """The first of the names that is a possible number of tokens."""
+    for name in names:
+        value = said.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX:
+            return value
+    return None

@@ -14,7 +14,7 @@ from tests.processes import Running, emulator, standby
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(180)]
 REPOSITORY = Path(__file__).parent.parent.parent
 ENVIRONMENT = REPOSITORY / ".venv-openai3"
-SCRIPT = '''
+SCRIPT = """
 import json, sys
 import openai
 
@@ -37,7 +37,7 @@ print(json.dumps({
     "response": response.output_text,
     "refused": refused,
 }))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,8 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def test_it_is_served_urgent_and_deferred_like_its_elder(python_with_openai_3: Path, proxy: Running) -> None:
-    done = subprocess.run(
-        [python_with_openai_3, "-c", SCRIPT, proxy.url + "/v1"], capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [str(python_with_openai_3), "-c", SCRIPT, proxy.url + "/v1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert seen["version"].startswith("3.")

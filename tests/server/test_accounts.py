@@ -60,4 +60,5 @@ def test_a_call_that_nobody_pays_for_is_refused(session: aiohttp.ClientSession) 
 
 def test_a_path_lands_behind_the_upstreams_base_url_as_it_is(session: aiohttp.ClientSession) -> None:
     upstream = _account(session, "main", "*").upstream
+    assert isinstance(upstream, OpenAIUpstream)
     assert str(upstream.url("/v1/files/a%2Fb?x=%20")) == "https://api.example/v1/files/a%2Fb?x=%20"

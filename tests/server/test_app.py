@@ -12,6 +12,7 @@ from proxy.domain.ids import TenantId
 from proxy.domain.request import RequestState
 from proxy.server.auth import ProxyKey
 from proxy.server.settings import Settings as ServerSettings
+from proxy.upstream.openai import OpenAIUpstream
 from tests.world import World, play
 
 ALICE = {"Authorization": "Bearer sk-alice"}
@@ -83,7 +84,9 @@ def test_without_any_key_the_call_is_refused(tmp_path: Path) -> None:
 
 def test_a_standby_that_is_its_own_upstream_says_so(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        world.service.house.accounts.of(None).upstream._base = world.service.url + "/v1"
+        upstream = world.service.house.accounts.of(None).upstream
+        assert isinstance(upstream, OpenAIUpstream)
+        upstream._base = world.service.url + "/v1"
         answer = await world.ask("round and round")
         assert (answer.status, answer.json["error"]["code"]) == (508, "loop_detected")
         assert "STANDBY_UPSTREAM" in answer.json["error"]["message"]

@@ -17,6 +17,7 @@ from proxy.domain.events import AnyEvent, CallFinished, RateLimited
 from proxy.runtime.service import Service, running
 from proxy.simulation.clock import LoopClock
 from proxy.simulation.loop import run
+from proxy.upstream.openai import OpenAIUpstream
 from tests.world import MONDAY_NOON, SECRET, config_for
 
 CHAT = b'{ "model": "gpt-4o-mini",\n  "messages": [{"role":"user","content":"h\\u00e9"}], "x_unknown": 1.50 }'
@@ -252,7 +253,9 @@ def test_an_upstream_that_breaks_off_in_the_middle_breaks_off_the_client_too(tmp
 
 def test_an_upstream_that_is_down_is_a_502_in_openais_shape(tmp_path: Path) -> None:
     async def story(setting: Setting) -> None:
-        setting.service.house.accounts.of(None).upstream._base = "http://127.0.0.1:1"
+        upstream = setting.service.house.accounts.of(None).upstream
+        assert isinstance(upstream, OpenAIUpstream)
+        upstream._base = "http://127.0.0.1:1"
         async with setting.http.post(setting.url + "/v1/chat/completions", data=CHAT, headers=KEY) as response:
             assert response.status == 502
             error = (await response.json())["error"]

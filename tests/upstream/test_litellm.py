@@ -79,9 +79,7 @@ async def _setting(folder: Path) -> AsyncIterator[tuple[Service, aiohttp.ClientS
         await runner.cleanup()
 
 
-def _play(
-    folder: Path, story: Callable[[Service, aiohttp.ClientSession, list[CallFinished]], Awaitable[None]]
-) -> None:
+def _play(folder: Path, story: Callable[[Service, aiohttp.ClientSession, list[CallFinished]], Awaitable[None]]) -> None:
     async def whole() -> None:
         async with _setting(folder) as (service, http, finished):
             await story(service, http, finished)

@@ -1,0 +1,91 @@
+"""The policy file is watched: a right edit replaces the policy whole, a wrong one changes nothing and is told once."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.domain.errors import ConfigFault
+from proxy.domain.events import AnyEvent, PolicyReloaded, ReloadRefused
+from proxy.routing.policy import Policy
+from proxy.runtime.clock import SystemClock
+from proxy.runtime.reload import PolicyWatch, file_state
+
+ONE = "rules:\n  - name: one\n    then: {urgent: true}\n"
+TWO = "rules:\n  - name: one\n    then: {urgent: true}\n  - name: two\n    then: {deadline: 2h}\n"
+
+
+class _Watched:
+    def __init__(self, folder: Path, text: str = ONE) -> None:
+        self.file = folder / "policy.yaml"
+        self.file.write_text(text)
+        self.events: list[AnyEvent] = []
+        self.policies: list[Policy] = []
+        self.watch = PolicyWatch(self.file, SystemClock(), self.events.append)
+        self.watch.on_change(self.policies.append)
+
+    @property
+    def names(self) -> list[str]:
+        return [rule.name for rule in self.watch.policy.rules]
+
+    def edit(self, text: str) -> None:
+        self.file.write_text(text)
+        self.watch.look()
+
+
+def test_a_right_edit_is_in_force_and_announced(tmp_path: Path) -> None:
+    watched = _Watched(tmp_path)
+    watched.edit(TWO)
+    assert watched.names == ["one", "two"]
+    assert watched.policies == [watched.watch.policy]
+    (event,) = watched.events
+    assert isinstance(event, PolicyReloaded)
+    assert event.rules == 2
+
+
+def test_a_wrong_edit_keeps_the_old_policy_and_says_where_once(tmp_path: Path) -> None:
+    watched = _Watched(tmp_path)
+    watched.edit("rules:\n  - name: one\n    then: {urgnt: true}\n")
+    watched.watch.look()
+    assert watched.names == ["one"]
+    assert watched.policies == []
+    (event,) = watched.events
+    assert isinstance(event, ReloadRefused)
+    assert "policy.yaml:3: 'urgnt' is unknown here: did you mean 'urgent'?" in event.error
+
+
+def test_the_correction_of_a_wrong_edit_is_taken(tmp_path: Path) -> None:
+    watched = _Watched(tmp_path)
+    watched.edit("rules: [")
+    watched.edit(TWO)
+    assert watched.names == ["one", "two"]
+
+
+def test_a_file_that_vanishes_keeps_the_policy(tmp_path: Path) -> None:
+    watched = _Watched(tmp_path)
+    watched.file.unlink()
+    watched.watch.look()
+    assert watched.names == ["one"]
+    assert isinstance(watched.events[0], ReloadRefused)
+
+
+def test_an_unchanged_file_is_not_read_again_unless_told(tmp_path: Path) -> None:
+    watched = _Watched(tmp_path)
+    watched.watch.look()
+    assert watched.events == []
+    watched.watch.look_now()
+    watched.watch.look()
+    assert isinstance(watched.events[0], PolicyReloaded)
+
+
+def test_a_file_that_is_replaced_by_a_rename_is_noticed(tmp_path: Path) -> None:
+    watched = _Watched(tmp_path)
+    before = file_state(watched.file)
+    (tmp_path / "new.yaml").write_text(ONE)
+    (tmp_path / "new.yaml").rename(watched.file)
+    assert file_state(watched.file) != before
+    assert file_state(tmp_path / "nowhere.yaml") is None
+
+
+def test_at_the_start_a_wrong_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigFault, match=r"policy\.yaml"):
+        _Watched(tmp_path, "rules: 5\n")
