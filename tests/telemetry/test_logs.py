@@ -7,7 +7,15 @@ from typing import Protocol, get_args
 
 import pytest
 
-from proxy.domain.events import AnyEvent, CallFinished, ReloadRefused, RequestFinished, StepFailed, WasteBooked
+from proxy.domain.events import (
+    AnyEvent,
+    BatchSettled,
+    CallFinished,
+    ReloadRefused,
+    RequestFinished,
+    StepFailed,
+    WasteBooked,
+)
 from proxy.domain.money import LedgerRow
 from proxy.telemetry.logs import LINES, Logs, configure
 
@@ -19,6 +27,7 @@ class Samples(Protocol):
     call: CallFinished
     step_failed: StepFailed
     waste_booked: WasteBooked
+    settled: BatchSettled
     reload_refused: ReloadRefused
     row: LedgerRow
 
