@@ -23,13 +23,14 @@ FLOORS = (
     frozenset({"batching", "delivery"}),
     frozenset({"server", "simulation", "emulator"}),
     frozenset({"runtime", "config"}),
-    frozenset({"cli", "demo"}),
+    frozenset({"cli", "demo", "backtest"}),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 NEIGHBORS = {
     ("runtime", "config"): "the runtime builds what the configuration says",
     ("cli", "demo"): "`standby demo` is a command",
+    ("cli", "backtest"): "`standby backtest` is a command",
 }
 """Imports between rooms of one floor that are meant, and why."""
 
@@ -40,14 +41,25 @@ DOORS = {
     "aiohttp": {"server", "upstream", "delivery", "emulator", "simulation", "demo", "runtime"},
     "multidict": {"server", "upstream", "delivery", "emulator", "simulation", "demo", "runtime"},
     "yarl": {"server", "upstream", "delivery", "emulator", "simulation", "demo", "runtime"},
-    "msgspec": {"wire", "routing", "store", "upstream", "batching", "delivery", "server", "emulator", "demo"},
+    "msgspec": {
+        "wire",
+        "routing",
+        "store",
+        "upstream",
+        "batching",
+        "delivery",
+        "server",
+        "emulator",
+        "demo",
+        "backtest",
+    },
     "click": {"cli", "demo"},
     "cryptography": {"server", "store"},
     "litellm": {"upstream/litellm.py"},
     "openai": {"demo"},
     "prometheus_client": {"telemetry/series.py"},
     "redis": {"store"},
-    "rich": {"cli", "demo"},
+    "rich": {"cli", "demo", "backtest"},
     "sqlite3": {"store"},
     "structlog": {"telemetry/logs.py"},
     "uvloop": {"runtime"},

@@ -99,7 +99,7 @@ async def _settle_chunk(desk: Desk, batch: Batch, chunk: list[OutputLine], readi
         line = reading.live.pop(output.custom_id, None)
         if line is None:
             continue
-        setback = _setback(desk, line, output, now)
+        setback = _setback(desk, batch, line, output, now)
         if setback is not None:
             setbacks.append(setback)
             reading.outcomes["missing" if isinstance(setback, AttemptMissing) else "refused"] += 1
@@ -111,15 +111,22 @@ async def _settle_chunk(desk: Desk, batch: Batch, chunk: list[OutputLine], readi
     await desk.move_all(setbacks)
 
 
-def _setback(desk: Desk, line: Line, output: OutputLine, now: float) -> AttemptRefused | AttemptMissing | None:
+def _setback(
+    desk: Desk, batch: Batch, line: Line, output: OutputLine, now: float
+) -> AttemptRefused | AttemptMissing | None:
     """The move for a line without an answer; None for one whose status and body are the client's answer."""
     if output.error_code in NOT_RUN_CODES:
-        return AttemptMissing(line.attempt_id, now, ready_at=now, tries_spent=1)
+        return AttemptMissing(line.attempt_id, now, ready_at=now, tries_spent=_tries_spent(batch))
     if output.status is None or output.body is None:
         return AttemptRefused(line.attempt_id, now, ready_at=now, tries_spent=1)
     if output.status in RETRIED_STATUSES or output.status >= 500:  # noqa: PLR2004  HTTP's border
         return AttemptRefused(line.attempt_id, now, ready_at=now + desk.backoff_seconds(0), tries_spent=1)
     return None
+
+
+def _tries_spent(batch: Batch) -> int:
+    """What a line that was not run has cost its request. That we cancelled the batch is not its lines' fault."""
+    return 0 if batch.outcome is BatchOutcome.CANCELLED else 1
 
 
 def _answer(output: OutputLine) -> Answer:
@@ -134,10 +141,9 @@ def _owed(batch: Batch, line: Line) -> Owed:
 
 
 async def _say_missing(desk: Desk, batch: Batch, reading: _Reading) -> None:
-    """Both files are read: what is still live is not in them. A batch that we cancelled is not its lines' fault."""
+    """Both files are read: what is still live is not in them."""
     now = desk.clock.now()
-    tries_spent = 0 if batch.outcome is BatchOutcome.CANCELLED else 1
-    moves: list[Move] = [AttemptMissing(attempt, now, now, tries_spent) for attempt in _ids(reading)]
+    moves: list[Move] = [AttemptMissing(attempt, now, now, _tries_spent(batch)) for attempt in _ids(reading)]
     for start in range(0, len(moves), CHUNK_LINES):
         await desk.move_all(moves[start : start + CHUNK_LINES])
     reading.outcomes["missing"] += len(moves)

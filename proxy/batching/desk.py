@@ -16,6 +16,8 @@ from proxy.domain.events import Announce, BatchTierLost
 from proxy.domain.ids import BatchId, IdSource, RequestId, UpstreamName
 from proxy.domain.moves import Conflict, Move, MoveResult
 from proxy.domain.request import Queue
+from proxy.routing import planner
+from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
 from proxy.routing.pricing import PriceBook
 from proxy.store.interface import Store
@@ -43,13 +45,17 @@ class Memory:
     """How many lines a queue's next batch may have after the provider's enqueued-token limit was hit."""
     rung_lost_until: dict[UpstreamName, float] = field(default_factory=dict)
     """Upstreams that answered 404 or 405 to batches, and until when they are not asked again."""
+    sellers: dict[UpstreamName, BatchUpstream] = field(default_factory=dict)
+    """Upstreams that were found to sell batches: asking a protocol is slow."""
+    scouted: set[tuple[UpstreamName, str]] = field(default_factory=set)
+    """Upstreams and models that a call was sent ahead to for the sake of its rate limit."""
     creations: dict[UpstreamName, deque[float]] = field(default_factory=dict)
     """When batches were created within the last hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The seams and the settings. `batch_needs_seconds` is the time that a batch is given to complete."""
+    """The seams and the settings."""
 
     store: Store
     upstreams: Mapping[UpstreamName, Upstream]
@@ -60,7 +66,8 @@ class Desk:
     ids: IdSource
     announce: Announce
     settings: Settings
-    batch_needs_seconds: float
+    planning: planner.Settings
+    latencies: LatencyBook
     memory: Memory = field(default_factory=Memory)
 
     def upstream(self, queue: Queue) -> Upstream:
@@ -72,10 +79,26 @@ class Desk:
 
     def seller(self, queue: Queue) -> BatchUpstream:
         """The queue's upstream as one that sells batches; a `StoreFault` when it has become one that does not."""
+        known = self.memory.sellers.get(queue.upstream)
+        if known is not None:
+            return known
         upstream = self.upstream(queue)
         if not isinstance(upstream, BatchUpstream):
             raise StoreFault(f"upstream {queue.upstream!r} has open batches but is now configured without any")
+        self.memory.sellers[queue.upstream] = upstream
         return upstream
+
+    def batch_needs_seconds(self, upstream: UpstreamName, model: str, now: float) -> float:
+        """How much time before its deadline a request must have for a batch to be tried, a call after it included.
+
+        Learned, but never more than was believed before there was experience: when batches get slow, requests are
+        deferred all the same. They lose little, because an unfinished line is not billed, and calling them all at once
+        would only move the crowd to where the rate limit is.
+        """
+        odds = planner.odds_needed(self.prices.batch_share(model), self.planning.billed_twice_share)
+        learned = self.latencies.of(upstream, model).quantile(odds, now)
+        rescue = self.settings.escalate.margin_seconds + self.settings.escalate.service_seconds
+        return min(learned, self.latencies.prior.quantile(odds, now)) + rescue
 
     async def auth(self, queue: Queue) -> Auth:
         """The credential that buys for the queue."""

@@ -12,8 +12,9 @@ from collections import Counter, deque
 from collections.abc import Coroutine
 from typing import TypeVar
 
-from proxy.batching import clean, collect, escalate, poll, recover, stage, submit
+from proxy.batching import clean, collect, escalate, learn, poll, recover, stage, submit
 from proxy.batching.desk import Desk
+from proxy.batching.waitlist import Waitlist
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.errors import StandbyError, UpstreamFault
 from proxy.domain.events import StepFailed
@@ -21,6 +22,8 @@ from proxy.domain.ids import BatchId, RequestId, UpstreamName
 from proxy.domain.moves import BatchPostponed
 
 Key = TypeVar("Key")
+GIVES_BACK = frozenset(BatchState) - {BatchState.IN_FLIGHT, BatchState.COLLECTED}
+"""States whose step may leave requests without a batch, so that deadlines have to be looked at."""
 
 
 class Engine:
@@ -31,7 +34,9 @@ class Engine:
         self._steps: dict[BatchId, asyncio.Task[None]] = {}
         self._calls: dict[RequestId, asyncio.Task[None]] = {}
         self._chores: dict[str, asyncio.Task[None]] = {}
+        self._waitlist = Waitlist(desk.store)
         self._due: deque[escalate.Due] = deque()
+        self._first_move_at: dict[tuple[UpstreamName, str], float] = {}
         self._look_at: dict[UpstreamName, float] = {}
         self._swept_at = -math.inf
         self._woken = asyncio.Event()
@@ -49,6 +54,10 @@ class Engine:
         """Requests that should be bought synchronously by now and wait for the rate limit, by upstream."""
         return Counter(due.waiting.queue.upstream for due in self._due)
 
+    def slack_seconds(self, now: float) -> dict[tuple[UpstreamName, str], float]:
+        """The time until the first waiting request has to move, by upstream and model."""
+        return {pair: at - now for pair, at in self._first_move_at.items()}
+
     def poke(self) -> None:
         """There may be something to do sooner than was said."""
         self._woken.set()
@@ -63,12 +72,14 @@ class Engine:
         clock, settings = self._desk.clock, self._desk.settings
         async with asyncio.TaskGroup() as group:
             await self._attempt("recover", recover.settle_orphaned_calls(self._desk))
+            await self._attempt("recall", learn.recall(self._desk))
             while not self._draining:
                 self._woken.clear()
                 began_at = clock.now()
                 next_due_at = await self.run_due(began_at, group)
                 await clock.sleep_until(began_at + settings.tick_seconds)
                 await self._sleep_until(next_due_at)
+        await self._attempt("remember", learn.remember(self._desk))
 
     async def run_due(self, now: float, group: asyncio.TaskGroup) -> float:
         """Start all that is due at `now`; returns when to look again (infinity: on the next poke)."""
@@ -79,6 +90,7 @@ class Engine:
             looked_at = await self._escalate(batches, now, group)
             batches_at = self._start_steps(batches, now, group)
             self._start_chores(now, group)
+            learn.settle_forecasts(self._desk, now)
         except StandbyError as error:
             self._failed("look", error, failed_at)
             return failed_at
@@ -103,18 +115,19 @@ class Engine:
     def _start_step(self, batch: Batch, step: Coroutine[None, None, None], group: asyncio.TaskGroup) -> None:
         task = group.create_task(self._guard(batch, step), name=f"{batch.state} {batch.id}")
         self._steps[batch.id] = task
-        task.add_done_callback(lambda _: self._ended(self._steps, batch.id))
+        task.add_done_callback(lambda _: self._ended(self._steps, batch.id, looks=batch.state in GIVES_BACK))
 
-    def _ended(self, tasks: dict[Key, asyncio.Task[None]], key: Key) -> None:
+    def _ended(self, tasks: dict[Key, asyncio.Task[None]], key: Key, *, looks: bool) -> None:
         tasks.pop(key, None)
-        self._look_soon()
+        if looks:
+            self._look_soon()
+        self.poke()
 
     def _look_soon(self) -> None:
         """Requests may be queued again: look at their deadlines at the next tick."""
         soon = self._desk.clock.now() + self._desk.settings.tick_seconds
         for upstream, look_at in self._look_at.items():
             self._look_at[upstream] = min(look_at, soon)
-        self.poke()
 
     async def _step(self, batch: Batch) -> None:
         desk = self._desk
@@ -157,19 +170,23 @@ class Engine:
 
     async def _escalate(self, batches: list[Batch], now: float, group: asyncio.TaskGroup) -> float:
         """Look at the waiting requests when it is time, and start the due calls that the rate limits let through."""
-        for upstream in self._desk.upstreams:
-            if now >= self._look_at.get(upstream, 0.0):
-                await self._look(upstream, batches, now, group)
+        to_look_at = [name for name in self._desk.upstreams if now >= self._look_at.get(name, 0.0)]
+        if to_look_at:
+            await self._waitlist.refresh()
+        for upstream in to_look_at:
+            self._look(upstream, batches, now, group)
         free_calls = self._desk.settings.calls_max - len(self._calls)
         calls, next_call_at = escalate.take_calls(self._desk, self._due, now, free_calls)
         for due in calls:
             self._start_call(due.waiting.id, escalate.call(self._desk, due), group)
         return min(next_call_at, *self._look_at.values())
 
-    async def _look(self, upstream: UpstreamName, batches: list[Batch], now: float, group: asyncio.TaskGroup) -> None:
+    def _look(self, upstream: UpstreamName, batches: list[Batch], now: float, group: asyncio.TaskGroup) -> None:
         idle = [batch for batch in batches if batch.queue.upstream == upstream and batch.id not in self._steps]
-        found = await escalate.look(self._desk, upstream, idle, now)
+        found = escalate.look(self._desk, upstream, self._waitlist, idle, now)
         self._look_at[upstream] = found.look_again_at
+        others = {pair: at for pair, at in self._first_move_at.items() if pair[0] != upstream}
+        self._first_move_at = others | {(upstream, model): at for model, at in found.first_move_at.items()}
         still_due = (due for due in self._due if due.waiting.queue.upstream != upstream)
         self._due = deque((*still_due, *(due for due in found.due if due.waiting.id not in self._calls)))
         for batch in found.abandons:
@@ -185,7 +202,7 @@ class Engine:
             return
         task = group.create_task(self._attempt("call", work), name=f"call {request_id}")
         self._calls[request_id] = task
-        task.add_done_callback(lambda _: self._ended(self._calls, request_id))
+        task.add_done_callback(lambda _: self._ended(self._calls, request_id, looks=True))
 
     def _start_chores(self, now: float, group: asyncio.TaskGroup) -> None:
         if now < self._swept_at + self._desk.settings.sweep_seconds or self._chores:
@@ -193,9 +210,10 @@ class Engine:
         self._swept_at = now
         task = group.create_task(self._sweep(now), name="sweep")
         self._chores["sweep"] = task
-        task.add_done_callback(lambda _: self._ended(self._chores, "sweep"))
+        task.add_done_callback(lambda _: self._ended(self._chores, "sweep", looks=False))
 
     async def _sweep(self, now: float) -> None:
+        await self._attempt("remember", learn.remember(self._desk))
         await self._attempt("sweep_store", clean.sweep_store(self._desk, now))
         await self._attempt("sweep_files", clean.sweep_files(self._desk, now))
 

@@ -7,12 +7,14 @@ a few must, they are bought blind while their lines run on.
 """
 
 import math
-from collections import Counter, defaultdict, deque
+from bisect import bisect_right
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from proxy.batching.desk import Desk
 from proxy.batching.settle import Delivery, Owed, lost_row, settle
+from proxy.batching.waitlist import Waitlist
 from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, AttemptKind
 from proxy.domain.batch import Batch, BatchState
@@ -43,8 +45,8 @@ from proxy.routing import escalation, polling
 from proxy.upstream.interface import Call
 from proxy.wire.errors import error_body
 
-WAITING_MAX = 100_000
-"""How many waiting requests of one upstream are looked at in one go, earliest deadlines first."""
+CROWD = 50
+"""So many waiting requests depend on a rate limit that should be known."""
 TOO_MANY_REQUESTS = 429
 RETRIED_STATUSES = frozenset({408, 409, 425, TOO_MANY_REQUESTS})
 GATEWAY_TIMEOUT = 504
@@ -62,31 +64,29 @@ class Due:
 class Look:
     """What one look at an upstream's waiting requests says.
 
-    `due` are to be bought synchronously as soon as the rate limit lets them, earliest deadline first.
+    `first_move_at` is when the first request of each model has to move if no batch answers it before. `due` are to be
+    bought synchronously as soon as the rate limit lets them: earliest deadline first, and last those that will be late.
     """
 
     look_again_at: float
+    first_move_at: dict[str, float] = field(default_factory=dict)
     due: list[Due] = field(default_factory=list)
     cancels: list[Batch] = field(default_factory=list)
     abandons: list[Batch] = field(default_factory=list)
     expired: list[Waiting] = field(default_factory=list)
 
 
-async def look(desk: Desk, upstream: UpstreamName, batches: Sequence[Batch], now: float) -> Look:
-    """Who must move now. Looks at the earliest deadlines only: the later ones cannot be urgent yet."""
+def look(desk: Desk, upstream: UpstreamName, waitlist: Waitlist, batches: Sequence[Batch], now: float) -> Look:
+    """Who must move now. `waitlist` is fresh, `batches` are the upstream's that no step is under way for."""
     settings = desk.settings.escalate
-    ahead = await desk.store.waiting(upstream, deadline_before=math.inf, limit=WAITING_MAX)
-    found = Look(now + desk.settings.look_seconds if ahead else math.inf)
-    groups: dict[str, list[Waiting]] = defaultdict(list)
-    for waiting in ahead:
-        if waiting.calling:
-            continue
-        if now >= waiting.deadline_at + settings.overtime_seconds:
-            found.expired.append(waiting)
-        else:
-            groups[waiting.queue.model].append(waiting)
-    for model, group in groups.items():
-        _look_at_model(desk, upstream, model, group, batches, now, found)
+    found = Look(math.inf)
+    for model, everybody in waitlist.groups(upstream):
+        found.look_again_at = min(found.look_again_at, now + desk.settings.look_seconds)
+        idle = [waiting for waiting in everybody if not waiting.calling]
+        over = bisect_right(idle, now - settings.overtime_seconds, key=lambda waiting: waiting.deadline_at)
+        found.expired += idle[:over]
+        if idle[over:]:
+            _look_at_model(desk, upstream, model, idle[over:], batches, now, found)
     return found
 
 
@@ -100,16 +100,34 @@ def _look_at_model(
     found: Look,
 ) -> None:
     settings = desk.settings.escalate
-    rate = desk.limits.of(upstream, model, now).actual.available_rate_per_second()
+    mean_tokens = sum(waiting.estimated_tokens for waiting in group) / len(group)
+    limits = desk.limits.of(upstream, model, now).actual
+    rate = limits.available_rate_per_second(tokens_per_call=mean_tokens)
     deadlines = [waiting.deadline_at for waiting in group]
-    needed = escalation.calls_needed(deadlines, now=now, settings=settings, rate_per_second=rate)
-    due = [Due(w, EscalationReason.DEADLINE) for w in group[:needed]]
+    lost = escalation.count_lost(deadlines, now=now, settings=settings)
+    times = [now] * lost + escalation.move_times(deadlines[lost:], settings=settings, rate_per_second=rate)
+    needed = bisect_right(times, now)
+    found.first_move_at[model] = times[0]
+    due = [Due(w, EscalationReason.DEADLINE) for w in group[lost:needed]]
     due += [Due(w, EscalationReason.WORN) for w in group[needed:] if _is_worn(desk, w)]
+    due += [Due(w, EscalationReason.DEADLINE) for w in group[:lost]]
+    if not due and _needs_scout(desk, upstream, model, group, rate):
+        due = [Due(group[0], EscalationReason.SCOUT)]
     found.due += due
     found.abandons += _still_planned(batches, [item.waiting for item in due])
-    found.cancels += _to_cancel(desk, group, batches, now, rate)
-    start_at = escalation.latest_start_at(deadlines, settings=settings, rate_per_second=rate)
-    found.look_again_at = min(found.look_again_at, max(start_at, now + desk.settings.tick_seconds))
+    found.cancels += _to_cancel(desk, group, times, batches, now)
+    next_move_at = times[needed] if needed < len(times) else math.inf
+    found.look_again_at = min(found.look_again_at, max(next_move_at, now + desk.settings.tick_seconds))
+
+
+def _needs_scout(desk: Desk, upstream: UpstreamName, model: str, group: Sequence[Waiting], rate: float) -> bool:
+    """Whether to send one call ahead, once, whose answer says what the rate limit is. To learn it from the first
+    escalation would be too late for a crowd.
+    """
+    if math.isfinite(rate) or len(group) < CROWD or (upstream, model) in desk.memory.scouted:
+        return False
+    desk.memory.scouted.add((upstream, model))
+    return True
 
 
 def _is_worn(desk: Desk, waiting: Waiting) -> bool:
@@ -145,27 +163,47 @@ def _still_planned(batches: Sequence[Batch], due: Sequence[Waiting]) -> list[Bat
     return [batch for batch in batches if batch.id in wanted and batch.state is BatchState.PLANNED]
 
 
-def _to_cancel(desk: Desk, group: Sequence[Waiting], batches: Sequence[Batch], now: float, rate: float) -> list[Batch]:
-    """Batches of which most would have to move by the time that a cancellation takes."""
+def _to_cancel(
+    desk: Desk, group: Sequence[Waiting], times: Sequence[float], batches: Sequence[Batch], now: float
+) -> list[Batch]:
+    """Running batches that are better cancelled: ahead of time, or because their lines are being bought already.
+
+    `times` are the instants at which the requests of the group have to move.
+    """
     settings = desk.settings.escalate
-    deadlines = [waiting.deadline_at for waiting in group]
-    then = now + settings.cancel_lead_seconds
-    moving = escalation.calls_needed(deadlines, now=then, settings=settings, rate_per_second=rate)
-    at_stake = Counter(waiting.batch_id for waiting in group[:moving])
-    live = Counter(waiting.batch_id for waiting in group)
+    of_batch: dict[str, list[float]] = defaultdict(list)
+    for waiting, at in zip(group, times, strict=True):
+        if waiting.batch_id is not None:
+            of_batch[waiting.batch_id].append(at)
     running = (b for b in batches if b.state is BatchState.IN_FLIGHT and b.cancel_requested_at is None)
     return [
         batch
         for batch in running
-        if escalation.cancel_first(
-            at_stake[batch.id],
-            live[batch.id],
-            now=now,
-            submitted_at=batch.submitted_at or batch.created_at,
-            deadline_at=batch.deadline_at,
-            settings=settings,
+        if (lines := of_batch.get(batch.id))
+        and (
+            escalation.stop_pays(bisect_right(lines, now), len(lines), settings=settings)
+            or escalation.cancel_pays(_prospects(desk, batch, lines, now), now=now, settings=settings)
         )
     ]
+
+
+def _prospects(desk: Desk, batch: Batch, lines: Sequence[float], now: float) -> escalation.Prospects:
+    queue = batch.queue
+    times = desk.latencies.of(queue.upstream, queue.model)
+    age_seconds = now - (batch.submitted_at or now)
+    done_share = (batch.completed_lines + batch.failed_lines) / max(1, batch.lines)
+
+    def chance_kept(within_seconds: float) -> float:
+        return times.chance_given(within_seconds, age_seconds=age_seconds, done_share=done_share, now=now)
+
+    return escalation.Prospects(
+        move_times=lines,
+        done_share=done_share,
+        age_seconds=age_seconds,
+        price_share=desk.prices.batch_share(queue.model),
+        chance_kept=chance_kept,
+        chance_anew=lambda within_seconds: times.chance(within_seconds, now),
+    )
 
 
 async def cancel(desk: Desk, batch: Batch) -> None:
@@ -261,7 +299,7 @@ async def _call_answered(desk: Desk, waiting: Waiting, attempt_id: AttemptId, bo
     limits.observe(bought.rate, now)
     if status in RETRIED_STATUSES or status >= 500:  # noqa: PLR2004  HTTP's border
         if status == TOO_MANY_REQUESTS:
-            kind = limits.refused(bought.rate, now)
+            kind = limits.refused(bought.rate, waiting.estimated_tokens, now)
             desk.announce(RateLimited(waiting.queue.upstream, waiting.queue.model, kind, now))
         refusal = f"upstream answered {status}"
         await _refuse(desk, waiting, attempt_id, refusal, bought.rate.retry_after_seconds or 0.0)

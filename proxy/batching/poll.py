@@ -32,6 +32,8 @@ async def poll(desk: Desk, batch: Batch) -> None:
         await _still_running(desk, batch, seen)
         return
     now = desk.clock.now()
+    completed = outcome is BatchOutcome.COMPLETED
+    desk.latencies.of(batch.queue.upstream, batch.queue.model).ended(batch.id, now, completed=completed)
     await desk.move(
         BatchEnded(
             batch.id,
@@ -54,6 +56,7 @@ async def _not_found(desk: Desk, batch: Batch) -> None:
     if now < gone_at:
         await desk.move(BatchPostponed(batch.id, due_at=_next_at(desk, batch, now, "not_found")))
         return
+    desk.latencies.of(batch.queue.upstream, batch.queue.model).ended(batch.id, now, completed=False)
     await desk.move(BatchVanished(batch.id, now, due_at=now))
 
 

@@ -8,7 +8,7 @@ from proxy.domain.attempt import Attempt, AttemptKind
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.events import BatchCut, CutReason
 from proxy.domain.moves import BatchPlanned
-from proxy.domain.request import Pending, QueueDepth
+from proxy.domain.request import Pending, Queue, QueueDepth
 from proxy.domain.tier import Tier
 from proxy.routing import cutting
 
@@ -19,68 +19,66 @@ PENDING_MAX = 100_000
 async def cut_due_queues(desk: Desk, now: float) -> float:
     """Cut every queue that is due. Returns when to look again, infinity when nothing waits."""
     look_again_at = math.inf
-    in_time = now + desk.batch_needs_seconds
-    for depth in await desk.store.queues(now, tries_max=desk.settings.tries_max, deadline_after=in_time):
+    for depth in await desk.store.queues(now, tries_max=desk.settings.tries_max, deadline_after=now):
         if not desk.sells_batches(depth.queue.upstream, now):
             look_again_at = min(look_again_at, desk.rung_lost_until(depth.queue.upstream))
             continue
-        look_again_at = min(look_again_at, await _cut_queue(desk, depth, now))
+        look_again_at = min(look_again_at, await _cut_queue(desk, depth.queue, now))
     return look_again_at
 
 
-async def _cut_queue(desk: Desk, depth: QueueDepth, now: float) -> float:
-    settings = _settings_for(desk, depth)
-    reason = cutting.reason_to_cut(depth, now=now, settings=settings, needs_seconds=desk.batch_needs_seconds)
-    if reason is None:
-        return cutting.next_cut_at(depth, now=now, settings=settings, needs_seconds=desk.batch_needs_seconds)
-    while desk.creations_within_hour(depth.queue.upstream, now) < settings.creations_per_hour:
-        if not await _cut_one(desk, depth, settings, reason, now):
-            return math.inf
-    return now + desk.settings.look_seconds
-
-
-async def _cut_one(desk: Desk, depth: QueueDepth, settings: cutting.Settings, reason: CutReason, now: float) -> bool:
-    """Plan one batch. False when no queued request has the time that a batch needs."""
+async def _cut_queue(desk: Desk, queue: Queue, now: float) -> float:
+    """Cut the groups of a queue that are due. Requests that a batch would not help wait for their escalation."""
+    settings = _settings_for(desk, queue)
+    needs_seconds = desk.batch_needs_seconds(queue.upstream, queue.model, now)
     pending = await desk.store.pending(
-        depth.queue,
-        now,
-        tries_max=desk.settings.tries_max,
-        deadline_after=now + desk.batch_needs_seconds,
-        limit=PENDING_MAX,
+        queue, now, tries_max=desk.settings.tries_max, deadline_after=now + needs_seconds, limit=PENDING_MAX
     )
-    chosen = cutting.choose(pending, now=now, settings=settings)
-    if not chosen:
-        return False
-    batch = _plan(desk, depth, chosen, now)
+    look_again_at = math.inf
+    for group in cutting.groups(pending, now=now, settings=settings):
+        depth = group.depth(queue)
+        reason = group.full_of or cutting.reason_to_cut(depth, now=now, settings=settings, needs_seconds=needs_seconds)
+        if reason is None:
+            next_at = cutting.next_cut_at(depth, now=now, settings=settings, needs_seconds=needs_seconds)
+            look_again_at = min(look_again_at, next_at)
+        elif desk.creations_within_hour(queue.upstream, now) >= settings.creations_per_hour:
+            return now + desk.settings.look_seconds
+        else:
+            await _cut(desk, depth, group.items, reason, now)
+    return look_again_at
+
+
+async def _cut(desk: Desk, depth: QueueDepth, items: tuple[Pending, ...], reason: CutReason, now: float) -> None:
+    """Plan one batch. One of whose requests something else has happened in the meantime is cut at the next look."""
+    batch = _plan(desk, depth, now)
     attempts = tuple(
-        Attempt(desk.ids.attempt(now), item.id, AttemptKind.LINE, Tier.BATCH, batch.id, now) for item in chosen
+        Attempt(desk.ids.attempt(now), item.id, AttemptKind.LINE, Tier.BATCH, batch.id, now) for item in items
     )
     if not await desk.move(BatchPlanned(batch, attempts)):
-        return True
+        return
     desk.note_creation(depth.queue.upstream, now)
     desk.announce(
         BatchCut(batch.id, depth.queue.upstream, depth.queue.model, reason, batch.lines, batch.body_bytes, now)
     )
-    return True
 
 
-def _plan(desk: Desk, depth: QueueDepth, chosen: list[Pending], now: float) -> Batch:
+def _plan(desk: Desk, depth: QueueDepth, now: float) -> Batch:
     return Batch(
         id=desk.ids.batch(now),
         queue=depth.queue,
         state=BatchState.PLANNED,
-        lines=len(chosen),
-        body_bytes=sum(item.body_bytes for item in chosen),
-        estimated_tokens=sum(item.estimated_tokens for item in chosen),
+        lines=depth.requests,
+        body_bytes=depth.body_bytes,
+        estimated_tokens=depth.estimated_tokens,
         created_at=now,
-        deadline_at=min(item.deadline_at for item in chosen),
+        deadline_at=depth.earliest_deadline_at,
         due_at=now,
     )
 
 
-def _settings_for(desk: Desk, depth: QueueDepth) -> cutting.Settings:
+def _settings_for(desk: Desk, queue: Queue) -> cutting.Settings:
     """The configured settings within what the upstream takes, and what its last refusal has left."""
     settings = desk.settings.cut
-    sold = desk.upstream(depth.queue).capabilities
-    lines_max = min(settings.lines_max, sold.lines_max, desk.memory.lines_cap.get(depth.queue, settings.lines_max))
+    sold = desk.upstream(queue).capabilities
+    lines_max = min(settings.lines_max, sold.lines_max, desk.memory.lines_cap.get(queue, settings.lines_max))
     return replace(settings, lines_max=lines_max, bytes_max=min(settings.bytes_max, sold.bytes_max))

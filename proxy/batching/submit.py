@@ -82,6 +82,7 @@ async def submitted(desk: Desk, batch: Batch, created: ProviderBatch, *, found: 
     if await desk.move(BatchCreated(batch.id, now, created.id, created.status, due_at, found)):
         desk.forget_batch(batch.id)
         queue = batch.queue
+        desk.latencies.of(queue.upstream, queue.model).submitted(batch.id, now)
         desk.announce(BatchSubmitted(batch.id, created.id, queue.upstream, queue.model, batch.lines, found, now))
 
 

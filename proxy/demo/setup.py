@@ -6,7 +6,7 @@ from proxy.batching.settings import Settings as BatchingSettings
 from proxy.config.settings import Config, StoreSettings, UpstreamSettings
 from proxy.emulator.settings import Settings as EmulatorSettings
 from proxy.emulator.turnaround import LogNormal
-from proxy.routing import cutting, escalation, planner, polling
+from proxy.routing import cutting, escalation, latency, planner, polling
 from proxy.server.settings import Settings as ServerSettings
 
 TIME_SCALE = 1440.0
@@ -35,15 +35,24 @@ def proxy(folder: Path, upstream: str) -> Config:
         server=ServerSettings(port=0, drain_seconds=30.0),
         store=StoreSettings(url=f"sqlite:{folder / 'demo.db'}"),
         upstreams=(UpstreamSettings(base_url=upstream + "/v1"),),
-        planner=planner.Settings(batch_needs_seconds=6.0),
+        planner=planner.Settings(
+            batches=latency.Settings(
+                prior_median_seconds=4.0,
+                half_life_slow_seconds=60.0,
+                half_life_fast_seconds=15.0,
+                horizon_seconds=60.0,
+            )
+        ),
         batching=BatchingSettings(
             tick_seconds=0.1,
             look_seconds=0.5,
             settle_seconds=1.0,
             backoff_seconds=0.2,
             backoff_max_seconds=2.0,
-            cut=cutting.Settings(age_seconds=1.5, deadline_near_seconds=8.0),
+            cut=cutting.Settings(age_seconds=1.5, age_share=0.1, deadline_near_seconds=8.0),
             poll=polling.Settings(min_seconds=0.2, max_seconds=1.0, closing_seconds=0.2, deadline_lead_seconds=2.5),
-            escalate=escalation.Settings(margin_seconds=1.5, service_seconds=1.0, cancel_lead_seconds=1.0),
+            escalate=escalation.Settings(
+                margin_seconds=1.5, service_seconds=1.0, cancel_lead_seconds=1.0, cancel_notice_seconds=1.0
+            ),
         ),
     )

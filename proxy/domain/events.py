@@ -23,6 +23,8 @@ class EscalationReason(StrEnum):
     """Batches failed it too often."""
     BATCH_UNAVAILABLE = "batch_unavailable"
     """The upstream no longer takes batches."""
+    SCOUT = "scout"
+    """One of a crowd goes ahead, because nobody knows the rate limit that the others may depend on."""
 
 
 class CutReason(StrEnum):
@@ -211,6 +213,20 @@ class BatchSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastSettled:
+    """A quoted completion time turned out: the batch was complete within it, or it was not.
+
+    `quantile` is what was quoted, such as 0.9: that share of forecasts should be covered.
+    """
+
+    upstream: UpstreamName
+    model: str
+    quantile: float
+    covered: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class BatchFilesDeleted:
     """Our files of a batch are gone from the provider's storage."""
 
@@ -289,6 +305,7 @@ AnyEvent = (
     | BatchCut
     | BatchSubmitted
     | BatchSettled
+    | ForecastSettled
     | BatchFilesDeleted
     | RateLimited
     | ShadowLimited

@@ -1,6 +1,6 @@
 """Rate limits of synchronous calls per key and model, and the plain counters per hour of the file and batch routes.
 
-A refused call costs its request all the same, as OpenAI documents; it costs no tokens.
+A refused call costs its request all the same, as OpenAI documents (unless told otherwise); it costs no tokens.
 """
 
 import math
@@ -91,7 +91,8 @@ class Limits:
             raise self._too_large(meter, tokens, now)
         waits = {"requests": meter.requests.wait_seconds(1, now), "tokens": meter.tokens.wait_seconds(tokens, now)}
         kind = max(waits, key=lambda name: waits[name])
-        meter.requests.take(1, now)
+        if waits[kind] <= 0 or self._settings.refused_calls_count:
+            meter.requests.take(1, now)
         if waits[kind] > 0:
             raise self._refusal(meter, kind, waits[kind], now)
         meter.tokens.take(tokens, now)

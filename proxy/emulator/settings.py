@@ -63,6 +63,9 @@ class Settings:
     limit_window_seconds: float = 60.0
     """The minute of `rpm` and `tpm`, in seconds of the clock, not scaled: clients read the headers as per minute."""
 
+    refused_calls_count: bool = True
+    """Whether a call that is refused for the limit on requests counts against it all the same, as OpenAI says."""
+
     turnaround: Turnaround = field(default_factory=Mixture)
     validating_seconds: float = 3.0
     finalizing_seconds: float = 2.0

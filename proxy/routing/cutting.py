@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.domain.events import CutReason
-from proxy.domain.request import Pending, QueueDepth
+from proxy.domain.request import Pending, Queue, QueueDepth
 
 LINE_OVERHEAD_BYTES = 256
 """What a line adds to its body, rounded up: `custom_id`, method, path, braces and the newline."""
@@ -19,6 +19,7 @@ class Settings:
     - `tokens_max`: estimated prompt tokens of one batch; None: no limit. Providers limit what is enqueued in all their
       batches together; a quarter of that is a good value here.
     - `age_seconds`: the longest that a request waits for company.
+    - `age_share`: it waits no longer than this share of the time that the tightest of its company has, either.
     - `creations_per_hour`: batches created per upstream.
     - `deadline_spread`: requests share a batch while their times left differ by at most this factor.
     - `deadline_near_seconds`: requests with less time left than this share a batch whatever the factor.
@@ -27,7 +28,8 @@ class Settings:
     lines_max: int = 50_000
     bytes_max: int = 190_000_000
     tokens_max: int | None = None
-    age_seconds: float = 60.0
+    age_seconds: float = 900.0
+    age_share: float = 0.01
     creations_per_hour: int = 2000
     deadline_spread: float = 2.0
     deadline_near_seconds: float = 900.0
@@ -41,8 +43,34 @@ class Settings:
         for name in ("age_seconds", "deadline_near_seconds"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: {getattr(self, name)} is no duration; give 0 s or more")
+        if not 0 < self.age_share <= 1:
+            raise ValueError(f"age_share: {self.age_share} is not a share; give more than 0, up to 1, such as 0.01")
         if not 1 <= self.deadline_spread < math.inf:
             raise ValueError(f"deadline_spread: {self.deadline_spread} is no factor; give 1 or more, such as 2")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Requests that may share a batch, tightest first. `full_of` says which limit has kept others out."""
+
+    items: tuple[Pending, ...]
+    full_of: CutReason | None
+
+    def depth(self, queue: Queue) -> QueueDepth:
+        """The group summed up, as if it were the whole queue."""
+        return QueueDepth(
+            queue=queue,
+            requests=len(self.items),
+            body_bytes=sum(item.body_bytes for item in self.items),
+            estimated_tokens=sum(item.estimated_tokens for item in self.items),
+            oldest_at=min((item.accepted_at for item in self.items), default=math.inf),
+            earliest_deadline_at=min((item.deadline_at for item in self.items), default=math.inf),
+        )
+
+
+def wait_seconds(depth: QueueDepth, settings: Settings) -> float:
+    """How long the oldest request of this company waits for more of it."""
+    return min(settings.age_seconds, settings.age_share * max(0.0, depth.earliest_deadline_at - depth.oldest_at))
 
 
 def reason_to_cut(depth: QueueDepth, *, now: float, settings: Settings, needs_seconds: float) -> CutReason | None:
@@ -59,10 +87,11 @@ def reason_to_cut(depth: QueueDepth, *, now: float, settings: Settings, needs_se
         return CutReason.BYTES
     if settings.tokens_max is not None and depth.estimated_tokens >= settings.tokens_max:
         return CutReason.TOKENS
-    if now >= depth.oldest_at + settings.age_seconds:
+    wait = wait_seconds(depth, settings)
+    if now >= depth.oldest_at + wait:
         return CutReason.AGE
     last_start_at = depth.earliest_deadline_at - needs_seconds
-    return CutReason.SLACK if last_start_at - settings.age_seconds <= now <= last_start_at else None
+    return CutReason.SLACK if last_start_at - wait <= now <= last_start_at else None
 
 
 def next_cut_at(depth: QueueDepth, *, now: float, settings: Settings, needs_seconds: float) -> float:
@@ -71,28 +100,47 @@ def next_cut_at(depth: QueueDepth, *, now: float, settings: Settings, needs_seco
         return math.inf
     if reason_to_cut(depth, now=now, settings=settings, needs_seconds=needs_seconds) is not None:
         return now
-    by_age = depth.oldest_at + settings.age_seconds
-    by_slack = depth.earliest_deadline_at - needs_seconds - settings.age_seconds
+    wait = wait_seconds(depth, settings)
+    by_age = depth.oldest_at + wait
+    by_slack = depth.earliest_deadline_at - needs_seconds - wait
     return min(by_age, by_slack) if by_slack > now else by_age
 
 
-def choose(pending: Sequence[Pending], *, now: float, settings: Settings) -> list[Pending]:
-    """The lines of one batch: the tightest request and those like it, tightest first, within the limits.
+def groups(pending: Sequence[Pending], *, now: float, settings: Settings) -> list[Group]:
+    """Everything that is pending, split into what may share a batch: the tightest request and those like it, then the
+    tightest of the rest and those like it, each within the limits.
 
-    At least one, however large it is; none only when nothing is pending. What is left over is for the next batch.
+    A group has at least one request, however large that is.
     """
     ordered = sorted(pending, key=lambda item: (item.deadline_at, item.accepted_at, item.id))
-    if not ordered:
-        return []
-    time_left = ordered[0].deadline_at - now
+    found: list[Group] = []
+    start = 0
+    while start < len(ordered):
+        group = _group(ordered, start, now, settings)
+        found.append(group)
+        start += len(group.items)
+    return found
+
+
+def _group(ordered: Sequence[Pending], start: int, now: float, settings: Settings) -> Group:
+    time_left = ordered[start].deadline_at - now
     together_until = now + max(time_left * settings.deadline_spread, settings.deadline_near_seconds)
-    chosen: list[Pending] = []
     size = tokens = 0
-    for item in ordered[: settings.lines_max]:
+    for end in range(start, len(ordered)):
+        item = ordered[end]
         size += item.body_bytes + LINE_OVERHEAD_BYTES
         tokens += item.estimated_tokens
-        too_much = size > settings.bytes_max or (settings.tokens_max is not None and tokens > settings.tokens_max)
-        if chosen and (too_much or item.deadline_at > together_until):
-            break
-        chosen.append(item)
-    return chosen
+        if end == start:
+            continue
+        full_of = _limit_hit(end - start + 1, size, tokens, settings)
+        if full_of is not None or item.deadline_at > together_until:
+            return Group(tuple(ordered[start:end]), full_of)
+    return Group(tuple(ordered[start:]), None)
+
+
+def _limit_hit(lines: int, size: int, tokens: int, settings: Settings) -> CutReason | None:
+    if lines > settings.lines_max:
+        return CutReason.LINES
+    if size > settings.bytes_max:
+        return CutReason.BYTES
+    return CutReason.TOKENS if settings.tokens_max is not None and tokens > settings.tokens_max else None

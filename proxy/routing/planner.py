@@ -5,10 +5,11 @@ that it needs; everything else is bought at once at the standard tier. Nothing i
 at flex, unless the client names that tier.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from proxy.domain.decision import Decision, Delivery, Priority, Reason, Urgency, UrgencySource
 from proxy.domain.tier import Tier
+from proxy.routing import latency
 from proxy.routing.pricing import PriceBook
 from proxy.routing.terms import Terms
 
@@ -18,13 +19,31 @@ DEFERRABLE_DEADLINE_SECONDS = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`batch_needs_seconds`: the time that a batch is given to complete, the prior until there is experience."""
+    """How to weigh the batch tier.
 
-    batch_needs_seconds: float = 1800.0
+    - `batches`: how completion times are learned, and what is believed before there is experience.
+    - `billed_twice_share`: the share of requests, of those that have to be bought synchronously after all, that their
+      batch will have billed as well.
+    """
+
+    batches: latency.Settings = field(default_factory=latency.Settings)
+    billed_twice_share: float = 0.3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.batch_needs_seconds < float("inf"):
-            raise ValueError(f"batch_needs_seconds: {self.batch_needs_seconds} is no duration; give 0 s or more")
+        if not 0 <= self.billed_twice_share <= 1:
+            raise ValueError(f"billed_twice_share: {self.billed_twice_share} is no share; give 0 to 1, such as 0.3")
+
+
+def odds_needed(price_share: float, billed_twice_share: float) -> float:
+    """How likely a batch must be in time to be worth trying, when the answer is bought synchronously if it is not.
+
+    With `b` the price in a batch as a share of the synchronous one, and `q` the share billed twice, a request costs
+    `b` with the odds `p` and `1 + q b` otherwise: less than 1 iff `p > q b / (1 - b + q b)`.
+    """
+    if price_share >= 1:
+        return 1.0
+    twice = billed_twice_share * price_share
+    return twice / (1 - price_share + twice)
 
 
 @dataclass(frozen=True, slots=True)

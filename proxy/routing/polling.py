@@ -12,6 +12,7 @@ class Settings:
     """How often to ask.
 
     - `age_share`: the pace as a share of the batch's age: results are seen that much late, whatever the batch took.
+    - `left_share`: the pace as a share of the time left until the tightest deadline, where that is less.
     - `min_seconds`, `max_seconds`: bounds of the pace.
     - `closing_seconds`: the slowest pace while a batch is finalizing or cancelling.
     - `deadline_lead_seconds`: one poll is made this long before the tightest deadline, so that what is finished is
@@ -20,6 +21,7 @@ class Settings:
     """
 
     age_share: float = 0.1
+    left_share: float = 0.05
     min_seconds: float = 5.0
     max_seconds: float = 300.0
     closing_seconds: float = 10.0
@@ -34,8 +36,11 @@ class Settings:
                 raise ValueError(f"{name}: {getattr(self, name)} s is under min_seconds {self.min_seconds}; give more")
         if not 0 <= self.deadline_lead_seconds < math.inf:
             raise ValueError(f"deadline_lead_seconds: {self.deadline_lead_seconds} is no duration; give 0 s or more")
-        if not 0 < self.age_share <= 1:
-            raise ValueError(f"age_share: {self.age_share} is not a share; give more than 0, up to 1, such as 0.1")
+        for name, usual in (("age_share", 0.1), ("left_share", 0.05)):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(
+                    f"{name}: {getattr(self, name)} is not a share; give more than 0, up to 1, such as {usual}"
+                )
         if not 0 <= self.jitter_share < 1:
             raise ValueError(f"jitter_share: {self.jitter_share} is not a share; give 0 or more, under 1, such as 0.2")
 
@@ -55,7 +60,10 @@ def next_poll_at(
     batch always gives the same answer. Never faster than `min_seconds`, but for the one poll before the deadline.
     """
     slowest = settings.closing_seconds if provider_status in CLOSING_STATUSES else settings.max_seconds
-    pace = min(max((now - submitted_at) * settings.age_share, settings.min_seconds), slowest)
+    pace = (now - submitted_at) * settings.age_share
+    if deadline_at > now:
+        pace = min(pace, (deadline_at - now) * settings.left_share)
+    pace = min(max(pace, settings.min_seconds), slowest)
     early = (pace - settings.min_seconds) * settings.jitter_share * jitter
     planned_at = now + pace - early
     act_at = deadline_at - settings.deadline_lead_seconds

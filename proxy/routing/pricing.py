@@ -91,6 +91,8 @@ class _Step:
     rates: Rates | None
 
 
+USUAL_BATCH_SHARE = 0.5
+"""Only for weighing chances, never for money."""
 NAMES_REMEMBERED = 4096
 """Model names whose entry is kept at hand. Names come from clients, so there must be an end to them."""
 
@@ -153,6 +155,17 @@ class PriceBook:
         cached = min(usage.cached_tokens, usage.input_tokens)
         fresh = usage.input_tokens - cached
         return fresh * rates.input + cached * rates.cached_input + usage.output_tokens * rates.output
+
+    def batch_share(self, model: str) -> float:
+        """What a token costs in a batch, as a share of its synchronous price; input and output count alike.
+
+        1 for a model that is not sold in batches, and a half where no price is known: what providers usually ask.
+        """
+        standard, batch = self.rates(model, Tier.STANDARD), self.rates(model, Tier.BATCH)
+        if standard is None:
+            return USUAL_BATCH_SHARE
+        listed = standard.input + standard.output
+        return float((batch.input + batch.output) / listed) if batch is not None and listed else 1.0
 
     def _find_override(self, model: str) -> ModelPrice | None:
         for name in self._names(model):

@@ -67,6 +67,15 @@ class Bucket:
     def take(self, amount: float, now: float) -> None:
         self._level = self.level(now) - amount
 
+    def give_back(self, amount: float, now: float) -> None:
+        """It was not used after all."""
+        self._level = min(self.per_minute, self.level(now) + amount)
+
+    def empty(self, now: float) -> None:
+        """The provider says that nothing is left: no more was overdrawn than it had."""
+        self.level(now)
+        self._level = 0.0
+
     def hold_at_most(self, level: float, now: float) -> None:
         """The provider says that no more than this is left."""
         self._level = min(self.level(now), level)
@@ -114,10 +123,12 @@ class RateLimits:
         self._learn(LimitKind.REQUESTS, reading.limit_requests, reading.remaining_requests, now)
         self._learn(LimitKind.TOKENS, reading.limit_tokens, reading.remaining_tokens, now)
 
-    def refused(self, reading: RateReading, now: float) -> LimitKind:
-        """The provider answered 429: hold deferred calls back for as long as it says. Returns the limit that was hit.
+    def refused(self, reading: RateReading, tokens: int, now: float) -> LimitKind:
+        """The provider answered 429 to a call that `tokens` were spent for: hold deferred calls back for as long as it
+        says. Returns the limit that was hit; without a word about tokens it counts as the limit on requests.
 
-        Without a word about tokens it counts as the limit on requests.
+        Its bucket is empty now, and not overdrawn: a crowd of urgent calls that are refused again and again must not
+        run up a debt that keeps deferred calls waiting for hours. A refused call costs no tokens.
         """
         self.observe(reading, now)
         pause_seconds = reading.retry_after_seconds
@@ -126,8 +137,10 @@ class RateLimits:
         self._blocked_until = max(self._blocked_until, now + pause_seconds)
         requests_left = reading.remaining_requests is None or reading.remaining_requests > 0
         kind = LimitKind.TOKENS if requests_left and reading.remaining_tokens is not None else LimitKind.REQUESTS
+        if LimitKind.TOKENS in self._buckets:
+            self._buckets[LimitKind.TOKENS].give_back(tokens, now)
         if kind in self._buckets:
-            self._buckets[kind].hold_at_most(0.0, now)
+            self._buckets[kind].empty(now)
         return kind
 
     def spend(self, tokens: int, now: float) -> None:

@@ -19,6 +19,7 @@ from proxy.delivery.holds import Holds
 from proxy.domain.clock import Clock
 from proxy.domain.errors import ConfigFault
 from proxy.domain.ids import IdSource
+from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
 from proxy.runtime.parts import build_accounts, build_doorman, build_vault, open_store, read_prices
 from proxy.runtime.reload import PolicyWatch
@@ -123,18 +124,18 @@ async def _build(
     ids = IdSource(random_bits)
     vault = build_vault(config, store, environ)
     accounts = build_accounts(config, session, environ, clock)
-    limits = LimitBook({upstream.name: upstream.limits for upstream in config.upstreams})
     desk = Desk(
         store=store,
         upstreams={account.upstream.name: account.upstream for account in accounts},
         vault=vault,
         prices=prices,
-        limits=limits,
+        limits=LimitBook({upstream.name: upstream.limits for upstream in config.upstreams}),
         clock=clock,
         ids=ids,
         announce=announcer.announce,
         settings=config.batching,
-        batch_needs_seconds=config.planner.batch_needs_seconds,
+        planning=config.planner,
+        latencies=LatencyBook(config.planner.batches),
     )
     engine = Engine(desk)
     holds = Holds()
@@ -151,7 +152,7 @@ async def _build(
         accounts=accounts,
         session=session,
         prices=prices,
-        limits=limits,
+        limits=desk.limits,
         holds=holds,
         bookings=Bookings(store, clock, announcer.announce),
         leavers=Leavers(store, holds, clock, announcer.announce, config.server.return_grace_seconds),
@@ -162,11 +163,11 @@ async def _build(
         announce=announcer.announce,
         poke_engine=engine.poke,
         batch_is_sold=_batch_is_sold(desk),
-        batch_needs_seconds=config.planner.batch_needs_seconds + config.batching.cut.age_seconds,
+        batch_needs_seconds=desk.batch_needs_seconds,
         metrics_page=metrics_page,
         hop=f"standby-{secrets.token_hex(6)}",
     )
-    state = State(store=store, engine=engine, house=house, limits=limits, announcer=announcer, clock=clock)
+    state = State(desk=desk, engine=engine, house=house, announcer=announcer)
     connect(announcer, metrics, holds, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(config.server.host, config.server.port, desk, engine, house, metrics, state, announcer, policy_watch)

@@ -3,16 +3,14 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+from proxy.batching.desk import Desk
 from proxy.batching.engine import Engine
 from proxy.domain.batch import BatchState
-from proxy.domain.clock import Clock
 from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
 from proxy.domain.moves import TRIES_EXHAUSTED
 from proxy.domain.request import Stage
-from proxy.routing.limitbook import LimitBook
 from proxy.server.house import House
-from proxy.store.interface import Store
 from proxy.telemetry.fanout import Announcer
 from proxy.telemetry.gauges import Gauges, LimitView
 
@@ -29,28 +27,28 @@ class Lag:
 class State:
     """`proxy.telemetry.gauges.StateReader` over the running parts."""
 
-    def __init__(
-        self, *, store: Store, engine: Engine, house: House, limits: LimitBook, announcer: Announcer, clock: Clock
-    ) -> None:
+    def __init__(self, *, desk: Desk, engine: Engine, house: House, announcer: Announcer) -> None:
         self.lag = Lag()
-        self._store = store
+        self._desk = desk
         self._engine = engine
         self._house = house
-        self._limits = limits
         self._announcer = announcer
-        self._clock = clock
 
     async def gauges(self) -> Gauges:
-        now = self._clock.now()
+        now = self._desk.clock.now()
+        limits, latencies = self._desk.limits, self._desk.latencies
         requests, batches = await self._counts()
         return Gauges(
             at=now,
-            queues=await self._store.queues(now, tries_max=TRIES_EXHAUSTED, deadline_after=0.0),
+            queues=await self._desk.store.queues(now, tries_max=TRIES_EXHAUSTED, deadline_after=0.0),
             open_requests=requests,
             open_batches=batches,
             escalation_backlog=self._engine.backlog(),
+            escalation_slack_seconds=self._engine.slack_seconds(now),
+            forecast_seconds={(upstream, model): times.quote(now) for upstream, model, times in latencies},
+            congested={(upstream, model): times.congested(now) for upstream, model, times in latencies},
             shadow_wait_seconds={
-                (upstream, model): limits.shadow.virtual_wait_seconds(now) for upstream, model, limits in self._limits
+                (upstream, model): known.shadow.virtual_wait_seconds(now) for upstream, model, known in limits
             },
             rate_used_ratio=self._used(now),
             held_connections=len(self._house.holds),
@@ -65,7 +63,7 @@ class State:
     ) -> tuple[dict[tuple[UpstreamName, str, Stage], int], dict[tuple[UpstreamName, str, BatchState], int]]:
         requests: dict[tuple[UpstreamName, str, Stage], int] = defaultdict(int)
         batches: dict[tuple[UpstreamName, str, BatchState], int] = defaultdict(int)
-        for (upstream, model, word), count in (await self._store.counts()).items():
+        for (upstream, model, word), count in (await self._desk.store.counts()).items():
             if word.startswith(BATCH_PREFIX):
                 batches[upstream, model, BatchState(word.removeprefix(BATCH_PREFIX))] += count
             else:
@@ -75,5 +73,5 @@ class State:
     def _used(self, now: float) -> dict[tuple[UpstreamName, str, LimitKind, LimitView], float]:
         return {
             (upstream, model, LimitKind.REQUESTS, LimitView.ACTUAL): limits.actual.used_ratio(now)
-            for upstream, model, limits in self._limits
+            for upstream, model, limits in self._desk.limits
         }

@@ -152,7 +152,7 @@ def _decide(house: House, exchange: Exchange, urgency: Urgency) -> None:
         line_bytes_max=sold.bytes_max,
         book=house.prices,
         now=exchange.started_at,
-        needs_seconds=house.batch_needs_seconds,
+        needs_seconds=house.batch_needs_seconds(exchange.account.upstream.name, exchange.model, exchange.started_at),
     )
     exchange.body = _without_own_metadata(exchange)
 

@@ -19,6 +19,7 @@ from proxy.server.replies import BAD_GATEWAY, fail
 from proxy.server.unpack import unpacked
 from proxy.upstream.http import upstream_faults
 from proxy.upstream.openai import OpenAIUpstream
+from proxy.wire.body import estimate_tokens
 from proxy.wire.headers import forwarded_request_headers, forwarded_response_headers
 from proxy.wire.limits import read_rate
 from proxy.wire.usage import Reading, read_stream_usage, read_usage
@@ -186,7 +187,7 @@ def _note_limits(house: House, exchange: Exchange, limits: Limits | None, answer
     reading = read_rate(answer.headers, now=now)
     limits.actual.observe(reading, now)
     if answer.status == TOO_MANY_REQUESTS:
-        kind = limits.actual.refused(reading, now)
+        kind = limits.actual.refused(reading, estimate_tokens(exchange.body or b""), now)
         house.announce(RateLimited(exchange.account.upstream.name, exchange.model, kind, now))
 
 

@@ -47,6 +47,19 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """Requests that have changed, as they are now: `waiting` are open, `gone` are final or deleted.
+
+    `whole`: these are all that are open; a copy made before is to be forgotten. `upto` is what to ask with next.
+    """
+
+    upto: int
+    whole: bool
+    waiting: list[Waiting]
+    gone: list[RequestId]
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerTotal:
     """Ledger rows summed by what distinguishes them. Sums are over rows whose amount is known.
 
@@ -120,11 +133,11 @@ class Store(Protocol):
     ) -> list[Pending]:
         """A queue's requests that are ready for a batch at `now`, earliest deadline first, then oldest."""
 
-    async def waiting(self, upstream: UpstreamName, *, deadline_before: float, limit: int) -> list[Waiting]:
-        """Open requests of an upstream with `deadline_at < deadline_before`, earliest deadline first."""
+    async def changes(self, after: int | None) -> "Changes":
+        """What has become of open requests since an earlier answer's `upto`; None: all that are open.
 
-    async def worn(self, upstream: UpstreamName, tries_min: int, limit: int) -> list[Waiting]:
-        """Queued open requests that batches have failed `tries_min` times or more: only a call will do."""
+        Whoever applies every answer in turn has a true copy of what is waiting, at the cost of what changes.
+        """
 
     async def open_batches(self) -> list[Batch]:
         """Every batch that is neither CLEANED nor ABANDONED, oldest first."""
@@ -158,6 +171,12 @@ class Store(Protocol):
 
     async def credential(self, credential_id: CredentialId) -> Credential | None:
         """A sealed credential, None when unknown."""
+
+    async def save_note(self, name: str, content: bytes) -> None:
+        """Keep something small that was learned; saving the same name again replaces it."""
+
+    async def note(self, name: str) -> bytes | None:
+        """What was kept under a name, None when nothing was."""
 
     async def counts(self) -> dict[tuple[UpstreamName, str, str], int]:
         """Open requests by (upstream, model, stage), and batches by (upstream, model, `batch:` + state)."""

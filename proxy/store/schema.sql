@@ -47,6 +47,19 @@ CREATE INDEX requests_queued ON requests (upstream, credential, endpoint, model,
 CREATE INDEX requests_open ON requests (upstream, deadline_at) WHERE state = 'open';
 CREATE INDEX requests_finished ON requests (finished_at) WHERE finished_at IS NOT NULL;
 
+-- Which requests have changed, in order: for whoever keeps a copy of what is waiting. Old rows are swept.
+CREATE TABLE changes (
+    n INTEGER PRIMARY KEY,
+    request_n INTEGER NOT NULL,
+    request_id TEXT NOT NULL
+);
+CREATE TRIGGER request_accepted AFTER INSERT ON requests BEGIN
+    INSERT INTO changes (request_n, request_id) VALUES (NEW.n, NEW.id);
+END;
+CREATE TRIGGER request_changed AFTER UPDATE OF state, stage, batch_id, tries, ready_at ON requests BEGIN
+    INSERT INTO changes (request_n, request_id) VALUES (NEW.n, NEW.id);
+END;
+
 CREATE TABLE batches (
     n INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
@@ -118,6 +131,12 @@ CREATE TABLE ledger (
 CREATE UNIQUE INDEX ledger_by_id ON ledger (id);
 CREATE INDEX ledger_by_request ON ledger (request_id);
 CREATE INDEX ledger_by_time ON ledger (booked_at);
+
+-- What was learned and must survive a restart, by name.
+CREATE TABLE notes (
+    name TEXT PRIMARY KEY,
+    content BLOB NOT NULL
+);
 
 CREATE TABLE credentials (
     id TEXT PRIMARY KEY,

@@ -24,23 +24,30 @@ from proxy.domain.money import LedgerRow
 from proxy.domain.moves import Move, MoveResult
 from proxy.domain.request import Pending, Queue, QueueDepth, Request, RequestState, RequestView, Waiting
 from proxy.store import codec, sqlite_moves, sqlite_reads
-from proxy.store.interface import Accepted, Credential, Existing, LedgerTotal
+from proxy.store.interface import Accepted, Changes, Credential, Existing, LedgerTotal
+from proxy.store.sqlite_inline import InlineWorker
 from proxy.store.sqlite_writer import Worker
 
 SCHEMA_VERSION = 1
 BUSY_MILLISECONDS = 5_000
+CHANGES_KEPT = 100_000
+"""Whoever has missed more changes than these is told everything."""
 _INSERT_REQUEST = f"INSERT INTO requests ({codec.REQUEST}) VALUES ({codec.marks(codec.REQUEST)})"
 
 
 class SqliteStore:
-    """`proxy.store.interface.Store` in one file. `start` before use."""
+    """`proxy.store.interface.Store` in one file. `start` before use.
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    `durable` False is for simulations: the same tables and statements, on the caller's thread, and nothing survives.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, durable: bool = True) -> None:
         self._path = path
         self._clock = clock
+        self._durable = durable
         self._lock: int | None = None
-        self._writer: Worker | None = None
-        self._reader: Worker | None = None
+        self._writer: Worker | InlineWorker | None = None
+        self._reader: Worker | InlineWorker | None = None
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path} {'open' if self._writer else 'closed'}>"
@@ -48,6 +55,11 @@ class SqliteStore:
     async def start(self) -> None:
         with self._clock.hold():
             writing, reading = await asyncio.to_thread(self._open)
+        if not self._durable:
+            reading.close()
+            writing.execute("PRAGMA synchronous = OFF")
+            self._writer = self._reader = InlineWorker(writing)
+            return
         self._writer = Worker(writing, self._clock, "store writer", grouped=True)
         self._reader = Worker(reading, self._clock, "store reader", grouped=False)
 
@@ -112,11 +124,8 @@ class SqliteStore:
     ) -> list[Pending]:
         return await self._reads.do(lambda db: sqlite_reads.pending(db, queue, now, tries_max, deadline_after, limit))
 
-    async def waiting(self, upstream: UpstreamName, *, deadline_before: float, limit: int) -> list[Waiting]:
-        return await self._reads.do(lambda db: sqlite_reads.waiting(db, upstream, deadline_before, limit))
-
-    async def worn(self, upstream: UpstreamName, tries_min: int, limit: int) -> list[Waiting]:
-        return await self._reads.do(lambda db: sqlite_reads.worn(db, upstream, tries_min, limit))
+    async def changes(self, after: int | None) -> Changes:
+        return await self._reads.do(lambda db: sqlite_reads.changes(db, after))
 
     async def open_batches(self) -> list[Batch]:
         return await self._reads.do(sqlite_reads.open_batches)
@@ -154,6 +163,15 @@ class SqliteStore:
     async def credential(self, credential_id: CredentialId) -> Credential | None:
         return await self._reads.do(lambda db: sqlite_reads.credential(db, credential_id))
 
+    async def save_note(self, name: str, content: bytes) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO notes (name, content) VALUES (?, ?)", (name, content))
+
+        await self._writes.do(work)
+
+    async def note(self, name: str) -> bytes | None:
+        return await self._reads.do(lambda db: sqlite_reads.note(db, name))
+
     async def counts(self) -> dict[tuple[UpstreamName, str, str], int]:
         return await self._reads.do(sqlite_reads.counts)
 
@@ -161,13 +179,13 @@ class SqliteStore:
         return await self._writes.do(lambda db: _sweep(db, finished_before, limit))
 
     @property
-    def _writes(self) -> Worker:
+    def _writes(self) -> Worker | InlineWorker:
         if self._writer is None:
             raise StoreFault("the store is not started")
         return self._writer
 
     @property
-    def _reads(self) -> Worker:
+    def _reads(self) -> Worker | InlineWorker:
         if self._reader is None:
             raise StoreFault("the store is not started")
         return self._reader
@@ -231,4 +249,5 @@ def _sweep(db: sqlite3.Connection, finished_before: float, limit: int) -> int:
     db.executemany("DELETE FROM attempts WHERE request_n = ?", gone)
     db.executemany("DELETE FROM requests WHERE n = ?", gone)
     db.execute("DELETE FROM batches WHERE closed_at < ?", (finished_before,))
+    db.execute("DELETE FROM changes WHERE n <= (SELECT max(n) FROM changes) - ?", (CHANGES_KEPT,))
     return len(gone)

@@ -10,9 +10,10 @@ from proxy.domain.money import LedgerRow, Purchase, from_picodollars
 from proxy.domain.request import Pending, Queue, QueueDepth, RequestState, RequestView, Waiting
 from proxy.domain.tier import Tier
 from proxy.store import codec
-from proxy.store.interface import Credential, LedgerTotal
+from proxy.store.interface import Changes, Credential, LedgerTotal
 
 _READY = "state = 'open' AND stage = 'queued' AND ready_at <= :now AND tries < :tries_max AND deadline_at >= :after"
+_OPEN_REQUEST = f"SELECT {codec.WAITING} FROM requests WHERE n = ? AND state = 'open'"
 _OF_QUEUE = "upstream = :upstream AND credential = :credential AND endpoint = :endpoint AND model = :model"
 
 
@@ -126,24 +127,26 @@ def pending(
     ]
 
 
-def waiting(db: sqlite3.Connection, upstream: UpstreamName, deadline_before: float, limit: int) -> list[Waiting]:
-    """Open requests by deadline."""
-    rows = db.execute(
-        f"SELECT {codec.WAITING} FROM requests WHERE state = 'open' AND upstream = ? AND deadline_at < ? "
-        "ORDER BY deadline_at, n LIMIT ?",
-        (upstream, deadline_before, limit),
-    )
-    return [codec.waiting_of(row) for row in rows]
-
-
-def worn(db: sqlite3.Connection, upstream: UpstreamName, tries_min: int, limit: int) -> list[Waiting]:
-    """Queued requests that batches have failed too often."""
-    rows = db.execute(
-        f"SELECT {codec.WAITING} FROM requests WHERE state = 'open' AND stage = 'queued' AND upstream = ? "
-        "AND tries >= ? ORDER BY deadline_at, n LIMIT ?",
-        (upstream, tries_min, limit),
-    )
-    return [codec.waiting_of(row) for row in rows]
+def changes(db: sqlite3.Connection, after: int | None) -> Changes:
+    """Open requests that have changed, and those that are open no more."""
+    (first,) = db.execute("SELECT min(n) FROM changes").fetchone()
+    (last,) = db.execute("SELECT max(n) FROM changes").fetchone()  # two statements: for one, SQLite reads them all
+    upto = last or 0
+    if after is None or (first is not None and after < first - 1):
+        rows = db.execute(f"SELECT {codec.WAITING} FROM requests WHERE state = 'open'")
+        return Changes(upto, whole=True, waiting=[codec.waiting_of(row) for row in rows], gone=[])
+    named = db.execute(
+        "SELECT DISTINCT request_n, request_id FROM changes WHERE n > ? AND n <= ?", (after, upto)
+    ).fetchall()
+    waiting: list[Waiting] = []
+    gone: list[RequestId] = []
+    for request_n, request_id in named:
+        row = db.execute(_OPEN_REQUEST, (request_n,)).fetchone()
+        if row is None:
+            gone.append(RequestId(request_id))
+        else:
+            waiting.append(codec.waiting_of(row))
+    return Changes(upto, whole=False, waiting=waiting, gone=gone)
 
 
 def open_batches(db: sqlite3.Connection) -> list[Batch]:
@@ -234,6 +237,12 @@ def credential(db: sqlite3.Connection, credential_id: CredentialId) -> Credentia
     """A sealed credential."""
     row = db.execute("SELECT id, sealed FROM credentials WHERE id = ?", (credential_id,)).fetchone()
     return None if row is None else Credential(CredentialId(row["id"]), bytes(row["sealed"]))
+
+
+def note(db: sqlite3.Connection, name: str) -> bytes | None:
+    """Something that was learned."""
+    row = db.execute("SELECT content FROM notes WHERE name = ?", (name,)).fetchone()
+    return None if row is None else bytes(row["content"])
 
 
 def counts(db: sqlite3.Connection) -> dict[tuple[UpstreamName, str, str], int]:

@@ -28,6 +28,9 @@ class Gauges:
     """One look at the state, at the instant `at` (unix seconds). Pairs are (upstream, model).
 
     `escalation_backlog` counts requests that should escalate and wait for the rate limit, by upstream.
+    `escalation_slack_seconds` is the time until the first waiting request has to move; a pair without one is left out.
+    Within `forecast_seconds` the quoted share of batches is expected to complete; `congested`: they have stopped coming
+    back.
     `shadow_wait_seconds` is the wait of a virtual queue of everything sent synchronously on arrival.
     `rate_used_ratio` is between 0 and 1 for `ACTUAL`; `SHADOW` may exceed 1. `unbooked_rows` are ledger rows of urgent
     calls that are not durable yet. `listener_failures` is the process's total so far.
@@ -38,6 +41,9 @@ class Gauges:
     open_requests: Mapping[tuple[UpstreamName, str, Stage], int] = field(default_factory=dict)
     open_batches: Mapping[tuple[UpstreamName, str, BatchState], int] = field(default_factory=dict)
     escalation_backlog: Mapping[UpstreamName, int] = field(default_factory=dict)
+    escalation_slack_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
+    forecast_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
+    congested: Mapping[tuple[UpstreamName, str], bool] = field(default_factory=dict)
     shadow_wait_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
     rate_used_ratio: Mapping[tuple[UpstreamName, str, LimitKind, LimitView], float] = field(default_factory=dict)
     held_connections: int = 0

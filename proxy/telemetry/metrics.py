@@ -27,6 +27,7 @@ from proxy.domain.events import (
     CallFinished,
     CutReason,
     EscalationReason,
+    ForecastSettled,
     LimitKind,
     OutcomeLabel,
     PolicyReloaded,
@@ -126,6 +127,7 @@ class Metrics:
             BatchCut: self._on_cut,
             BatchSubmitted: self._on_submitted,
             BatchSettled: self._on_settled,
+            ForecastSettled: self._on_forecast_settled,
             BatchFilesDeleted: self._on_files_deleted,
             RateLimited: self._on_rate_limited,
             ShadowLimited: self._on_shadow_limited,
@@ -194,6 +196,11 @@ class Metrics:
         self._series.turnarounds.of(*pair).observe(event.turnaround_seconds)
         for result in LINE_RESULTS:
             self._series.lines.of(*pair, result).inc(getattr(event, result))
+
+    def _on_forecast_settled(self, event: ForecastSettled) -> None:
+        result = "covered" if event.covered else "missed"
+        quantile = f"{event.quantile:g}"
+        self._series.forecasts.of(event.upstream, self._model(event.model), quantile, result).inc()
 
     def _on_files_deleted(self, event: BatchFilesDeleted) -> None:
         self._series.files_deleted.of().inc(event.files)

@@ -5,6 +5,7 @@ The only module that knows prometheus_client. When a series changes is decided i
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector, disable_created_metrics
@@ -132,6 +133,13 @@ class Series:
         self.turnarounds = self._histogram(
             "standby_batch_turnaround_seconds", "From a batch's submission to its end.", TURNAROUND_BUCKETS, *PAIR
         )
+        self.forecasts = self._counter(
+            "standby_forecast_results_total",
+            "Quoted completion times of batches that held or did not; the quantile says how many should.",
+            *PAIR,
+            "quantile",
+            "result",
+        )
         self.files_deleted = self._counter(
             "standby_provider_files_deleted_total", "Our files deleted from providers' storage."
         )
@@ -160,7 +168,9 @@ def _openmetrics(registry: CollectorRegistry) -> bytes:
 
 
 class _GaugeCollector(Collector):
-    """Writes out the last look at the state. A series that was there once stays, at 0: a gap would read as no data."""
+    """Writes out the last look at the state. A series that was there once stays, at 0 or whatever means nothing: a gap
+    would read as no data.
+    """
 
     def __init__(self, bound: Callable[[str], str]) -> None:
         self.look = Gauges(at=0.0)
@@ -187,6 +197,25 @@ class _GaugeCollector(Collector):
             "Requests that should escalate and wait for the rate limit.",
             ("upstream",),
             {(upstream,): count for upstream, count in look.escalation_backlog.items()},
+        )
+        yield self._family(
+            "standby_escalation_slack_seconds",
+            "Time until the first waiting request has to move to the synchronous tier; below 0 it is late.",
+            PAIR,
+            self._min(look.escalation_slack_seconds.items()),
+            empty=inf,
+        )
+        yield self._family(
+            "standby_batch_forecast_seconds",
+            "Within this time the quoted share of batches is expected to complete.",
+            PAIR,
+            self._max(look.forecast_seconds.items()),
+        )
+        yield self._family(
+            "standby_batch_tier_congested",
+            "1 while batches have stopped coming back.",
+            PAIR,
+            self._max(look.congested.items()),
         )
         yield self._family(
             "standby_shadow_queue_seconds",
@@ -244,9 +273,18 @@ class _GaugeCollector(Collector):
             totals[key] = max(totals[key], value)
         return totals
 
-    def _family(self, name: str, meaning: str, labels: tuple[str, ...], totals: Totals) -> GaugeMetricFamily:
+    def _min(self, values: Iterable[tuple[tuple[str, ...], float]]) -> Totals:
+        totals: defaultdict[tuple[str, ...], float] = defaultdict(lambda: inf)
+        for (upstream, model, *rest), value in values:
+            key = (upstream, self._bound(model), *rest)
+            totals[key] = min(totals[key], value)
+        return totals
+
+    def _family(
+        self, name: str, meaning: str, labels: tuple[str, ...], totals: Totals, *, empty: float = 0.0
+    ) -> GaugeMetricFamily:
         self._seen[name].update(totals)
         family = GaugeMetricFamily(name, meaning, labels=labels)
         for values in sorted(self._seen[name]):
-            family.add_metric(values, totals.get(values, 0.0))
+            family.add_metric(values, totals.get(values, empty))
         return family

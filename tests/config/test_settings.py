@@ -81,7 +81,8 @@ def test_a_mistake_names_its_line_and_what_would_be_right(text: str, told: str) 
 def test_waiting_times_may_be_fractions_of_a_second() -> None:
     text = "batching: {look: 100ms, tick: 10ms, cut: {age: 200ms}, poll: {min: 50ms, max: 1s, closing: 50ms}, "
     config = read(
-        text + "escalate: {margin: 300ms}}\nplanner: {batch_needs: 0.5}\nserver: {hold: {heartbeat: 500ms}}\n"
+        text
+        + "escalate: {margin: 300ms}}\nplanner: {batches: {prior_median: 0.5}}\nserver: {hold: {heartbeat: 500ms}}\n"
     )
     check(config, {})
     assert config.batching.escalate.margin_seconds == 0.3

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from proxy.domain.events import CutReason
 from proxy.domain.ids import CredentialId, RequestId, UpstreamName
 from proxy.domain.request import Pending, Queue, QueueDepth
-from proxy.routing.cutting import LINE_OVERHEAD_BYTES, Settings, choose, next_cut_at, reason_to_cut
+from proxy.routing.cutting import LINE_OVERHEAD_BYTES, Settings, groups, next_cut_at, reason_to_cut, wait_seconds
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
 NEEDS = 1800.0
-SETTINGS = Settings(lines_max=100, bytes_max=100_000, tokens_max=5000)
+SETTINGS = Settings(lines_max=100, bytes_max=100_000, tokens_max=5000, age_seconds=60, age_share=1.0)
 QUEUE = Queue(UpstreamName("openai"), CredentialId("c"), "/v1/chat/completions", "m")
 YOUNG = QueueDepth(QUEUE, 10, 1000, 100, oldest_at=NOW - 10, earliest_deadline_at=NOW + 4 * HOUR)
 
@@ -65,7 +65,7 @@ def test_without_a_limit_on_tokens_they_are_no_reason() -> None:
         (replace(YOUNG, requests=100), NOW),
         (replace(YOUNG, requests=0), math.inf),
         (replace(YOUNG, earliest_deadline_at=NOW + NEEDS + 60 + 20), NOW + 20),
-        (replace(YOUNG, earliest_deadline_at=NOW + 5), NOW + 50),
+        (replace(YOUNG, earliest_deadline_at=NOW + 5), NOW + 5),
     ],
 )
 def test_the_next_look_is_when_the_queue_will_be_due(depth: QueueDepth, expected: float) -> None:
@@ -89,17 +89,30 @@ def test_a_request_that_has_the_time_for_a_batch_still_has_it_when_its_queue_is_
     assert depth.earliest_deadline_at - at >= NEEDS
 
 
-def numbers(chosen: list[Pending]) -> list[int]:
+@pytest.mark.parametrize(
+    ("left", "waits"), [(900, 9), (HOUR, 36), (4 * HOUR, 144), (24 * HOUR, 864), (48 * HOUR, 900), (-50, 0)]
+)
+def test_company_is_waited_for_as_long_as_the_tightest_can_afford(left: float, waits: float) -> None:
+    depth = replace(YOUNG, oldest_at=NOW, earliest_deadline_at=NOW + left)
+    assert wait_seconds(depth, Settings()) == pytest.approx(waits)
+
+
+def numbers(chosen: Sequence[Pending]) -> list[int]:
     return [int(item.id.removeprefix("req-")) for item in chosen]
 
 
-def test_nothing_pending_means_nothing_chosen() -> None:
-    assert choose([], now=NOW, settings=SETTINGS) == []
+def first(items: list[Pending], settings: Settings = SETTINGS) -> Sequence[Pending]:
+    """The tightest group."""
+    return groups(items, now=NOW, settings=settings)[0].items
+
+
+def test_nothing_pending_means_no_group() -> None:
+    assert groups([], now=NOW, settings=SETTINGS) == []
 
 
 def test_the_tightest_go_first_then_the_oldest() -> None:
     mixed = [pending(1, HOUR), pending(2, HOUR / 2), pending(3, HOUR, accepted_at=NOW - 5), pending(4, HOUR)]
-    assert numbers(choose(mixed, now=NOW, settings=SETTINGS)) == [2, 3, 1, 4]
+    assert numbers(first(mixed)) == [2, 3, 1, 4]
 
 
 @pytest.mark.parametrize(
@@ -121,31 +134,36 @@ def test_requests_with_far_apart_deadlines_do_not_share_a_batch(
     second_left: float,
     together: bool,  # noqa: FBT001  a parameter of the table
 ) -> None:
-    chosen = choose([pending(2, second_left), pending(1, first_left)], now=NOW, settings=SETTINGS)
-    assert numbers(chosen) == ([1, 2] if together else [1])
+    found = groups([pending(2, second_left), pending(1, first_left)], now=NOW, settings=SETTINGS)
+    assert [numbers(group.items) for group in found] == ([[1, 2]] if together else [[1], [2]])
+    assert all(group.full_of is None for group in found)
 
 
 def test_a_batch_has_at_most_its_lines() -> None:
     many = [pending(number, HOUR) for number in range(250)]
-    assert len(choose(many, now=NOW, settings=SETTINGS)) == 100
+    found = groups(many, now=NOW, settings=SETTINGS)
+    assert [len(group.items) for group in found] == [100, 100, 50]
+    assert [group.full_of for group in found] == [CutReason.LINES, CutReason.LINES, None]
 
 
 def test_a_batch_has_at_most_its_bytes_with_what_each_line_adds() -> None:
     exact = Settings(bytes_max=3 * (100 + LINE_OVERHEAD_BYTES))
     many = [pending(number, HOUR) for number in range(5)]
-    assert len(choose(many, now=NOW, settings=exact)) == 3
-    assert len(choose(many, now=NOW, settings=replace(exact, bytes_max=exact.bytes_max - 1))) == 2
+    assert len(first(many, exact)) == 3
+    assert len(first(many, replace(exact, bytes_max=exact.bytes_max - 1))) == 2
+    assert groups(many, now=NOW, settings=exact)[0].full_of is CutReason.BYTES
 
 
 def test_a_batch_has_at_most_its_tokens() -> None:
     many = [pending(number, HOUR) for number in range(5)]
-    assert len(choose(many, now=NOW, settings=Settings(tokens_max=30))) == 3
-    assert len(choose(many, now=NOW, settings=Settings(tokens_max=29))) == 2
+    assert len(first(many, Settings(tokens_max=30))) == 3
+    assert len(first(many, Settings(tokens_max=29))) == 2
+    assert groups(many, now=NOW, settings=Settings(tokens_max=30))[0].full_of is CutReason.TOKENS
 
 
 def test_a_line_that_is_larger_than_any_limit_goes_alone() -> None:
     large = pending(1, HOUR, body_bytes=10**9, tokens=10**9)
-    assert numbers(choose([large, pending(2, HOUR)], now=NOW, settings=SETTINGS)) == [1]
+    assert numbers(first([large, pending(2, HOUR)])) == [1]
 
 
 PENDING = st.builds(
@@ -158,21 +176,28 @@ PENDING = st.builds(
 
 
 @given(items=st.lists(PENDING, max_size=300, unique_by=lambda item: item.id))
-def test_cutting_again_and_again_takes_every_request_once_and_keeps_every_limit(items: list[Pending]) -> None:
-    left = items
-    while left:
-        chosen = choose(left, now=NOW, settings=SETTINGS)
-        assert 1 <= len(chosen) <= SETTINGS.lines_max
-        if len(chosen) > 1:
-            assert sum(item.body_bytes + LINE_OVERHEAD_BYTES for item in chosen) <= SETTINGS.bytes_max
-            assert sum(item.estimated_tokens for item in chosen) <= 5000
-        deadlines = [item.deadline_at for item in chosen]
-        assert deadlines == sorted(deadlines)
-        assert deadlines[0] == min(item.deadline_at for item in left)
-        assert deadlines[-1] - NOW <= max((deadlines[0] - NOW) * 2, 900) + 1e-6
-        ids = {item.id for item in chosen}
-        assert len(ids) == len(chosen)
-        left = [item for item in left if item.id not in ids]
+def test_groups_have_every_request_once_in_order_and_keep_every_limit(items: list[Pending]) -> None:
+    found = groups(items, now=NOW, settings=SETTINGS)
+    everything = [item for group in found for item in group.items]
+    assert [item.deadline_at for item in everything] == sorted(item.deadline_at for item in items)
+    assert {item.id for item in everything} == {item.id for item in items}
+    for group in found:
+        assert 1 <= len(group.items) <= SETTINGS.lines_max
+        if len(group.items) > 1:
+            assert sum(item.body_bytes + LINE_OVERHEAD_BYTES for item in group.items) <= SETTINGS.bytes_max
+            assert sum(item.estimated_tokens for item in group.items) <= 5000
+        tightest, loosest = group.items[0].deadline_at, group.items[-1].deadline_at
+        assert loosest - NOW <= max((tightest - NOW) * 2, 900) + 1e-6
+
+
+@given(items=st.lists(PENDING, min_size=1, max_size=50, unique_by=lambda item: item.id))
+def test_a_group_is_summed_up_as_a_queue_of_its_own(items: list[Pending]) -> None:
+    depths = [group.depth(QUEUE) for group in groups(items, now=NOW, settings=SETTINGS)]
+    assert sum(depth.requests for depth in depths) == len(items)
+    assert sum(depth.estimated_tokens for depth in depths) == sum(item.estimated_tokens for item in items)
+    assert sum(depth.body_bytes for depth in depths) == sum(item.body_bytes for item in items)
+    assert min(depth.oldest_at for depth in depths) == min(item.accepted_at for item in items)
+    assert depths[0].earliest_deadline_at == min(item.deadline_at for item in items)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +208,7 @@ def test_cutting_again_and_again_takes_every_request_once_and_keeps_every_limit(
         (lambda: Settings(creations_per_hour=0), "creations_per_hour: 0"),
         (lambda: Settings(tokens_max=0), "tokens_max: 0 is no limit; give at least 1, or leave it out"),
         (lambda: Settings(age_seconds=-1), "age_seconds: -1 is no duration; give 0 s or more"),
+        (lambda: Settings(age_share=0), "age_share: 0 is not a share; give more than 0, up to 1, such as 0.01"),
         (lambda: Settings(deadline_near_seconds=math.inf), "deadline_near_seconds: inf"),
         (lambda: Settings(deadline_spread=0.5), "deadline_spread: 0.5 is no factor; give 1 or more, such as 2"),
     ],

@@ -1,11 +1,14 @@
 import math
+from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.routing.escalation import Settings, calls_needed, cancel_first, horizon_seconds, latest_start_at
+from proxy.routing.escalation import Prospects, Settings, cancel_pays, move_times, stop_pays
 
 NOW = 1_800_000_000.0
 SETTINGS = Settings(margin_seconds=60, service_seconds=40, cancel_lead_seconds=600, cancel_share=0.5)
@@ -16,7 +19,7 @@ ONE_CALL = 100.0
 def needed(times_left: list[float], rate: float, now: float = NOW) -> int:
     """`times_left` count to the latest starts, not to the deadlines."""
     deadlines = [NOW + ONE_CALL + left for left in times_left]
-    return calls_needed(deadlines, now=now, settings=SETTINGS, rate_per_second=rate)
+    return bisect_right(move_times(deadlines, settings=SETTINGS, rate_per_second=rate), now)
 
 
 @pytest.mark.parametrize(
@@ -25,14 +28,14 @@ def needed(times_left: list[float], rate: float, now: float = NOW) -> int:
         ([], 1.0, 0),
         ([], 0.0, 0),
         # one call a second: the second one has to wait for the first
-        ([1], 1.0, 0),
+        ([1.01], 1.0, 0),
         ([0.5], 1.0, 1),
-        ([1, 1], 1.0, 1),
-        ([1, 2], 1.0, 0),
-        ([2, 2], 1.0, 0),
-        ([2, 2, 2, 2, 2], 1.0, 3),
+        ([1.01, 1.01], 1.0, 1),
+        ([1.01, 2.01], 1.0, 0),
+        ([2.01, 2.01], 1.0, 0),
+        ([2.01] * 5, 1.0, 3),
         # a crowd behind a lone one: the crowd decides
-        ([1] + [10] * 30, 1.0, 21),
+        ([1.01] + [10.01] * 30, 1.0, 21),
         # a lone one before an easy crowd
         ([0.5] + [1000] * 30, 1.0, 1),
         # overdue: all of them now, but no others
@@ -70,15 +73,6 @@ def test_calling_that_many_now_and_the_rest_at_the_rate_starts_each_in_time(time
 
 
 @given(times_left=TIMES_LEFT, rate=RATES)
-def test_calling_one_less_starts_one_too_late(times_left: list[int], rate: float) -> None:
-    count = needed([float(left) for left in times_left], rate) - 1
-    if count < 0:
-        return
-    starts = [0.0] * count + [number / rate for number in range(1, len(times_left) - count + 1)]
-    assert any(start > left for start, left in zip(starts, times_left, strict=True))
-
-
-@given(times_left=TIMES_LEFT, rate=RATES)
 def test_asked_again_every_second_each_call_starts_in_time_and_none_before_the_rate_demands_it(
     times_left: list[int], rate: float
 ) -> None:
@@ -98,63 +92,118 @@ def test_asked_again_every_second_each_call_starts_in_time_and_none_before_the_r
 
 
 @given(times_left=TIMES_LEFT, rate=RATES)
-def test_nobody_is_needed_until_the_latest_start_and_somebody_right_after(times_left: list[int], rate: float) -> None:
+def test_each_moves_by_its_latest_start_and_no_two_closer_than_the_rate(times_left: list[int], rate: float) -> None:
     deadlines = [NOW + ONE_CALL + left for left in times_left]
-    at = latest_start_at(deadlines, settings=SETTINGS, rate_per_second=rate)
-    if not deadlines:
-        assert at == math.inf
-        return
-    assert calls_needed(deadlines, now=at - 0.01, settings=SETTINGS, rate_per_second=rate) == 0
-    assert calls_needed(deadlines, now=at + 0.01, settings=SETTINGS, rate_per_second=rate) > 0
-
-
-def test_without_a_known_limit_the_latest_start_is_the_tightest_ones() -> None:
-    deadlines = [NOW + 150, NOW + 200]
-    assert latest_start_at(deadlines, settings=SETTINGS, rate_per_second=math.inf) == NOW + 50
-
-
-def test_at_no_rate_waiting_was_never_an_option() -> None:
-    assert latest_start_at([NOW + 10**6], settings=SETTINGS, rate_per_second=0.0) == -math.inf
+    times = move_times(deadlines, settings=SETTINGS, rate_per_second=rate)
+    for at, left in zip(times, times_left, strict=True):
+        assert at <= NOW + left - 1 / rate + 1e-6
+    for at, following in pairwise(times):
+        assert following - at >= 1 / rate - 1e-6
 
 
 @given(times_left=TIMES_LEFT, rate=RATES)
-def test_what_is_beyond_the_horizon_does_not_matter(times_left: list[int], rate: float) -> None:
-    waiting = [float(left) for left in times_left]
-    horizon = horizon_seconds(len(waiting), settings=SETTINGS, rate_per_second=rate)
-    near = [left for left in waiting if left + ONE_CALL < horizon]
-    assert needed(near, rate) == needed(waiting, rate)
-    lead = SETTINGS.cancel_lead_seconds
-    assert needed(near, rate, now=NOW + lead) == needed(waiting, rate, now=NOW + lead)
+def test_nobody_could_move_later(times_left: list[int], rate: float) -> None:
+    """From each one on, some later one would miss its latest start if this one moved any later."""
+    times = move_times([NOW + ONE_CALL + left for left in times_left], settings=SETTINGS, rate_per_second=rate)
+    for first, at in enumerate(times):
+        starts = [at + (number + 1) / rate for number in range(len(times) - first)]
+        lateness = [start - NOW - left for start, left in zip(starts, times_left[first:], strict=True)]
+        assert max(lateness) == pytest.approx(0, abs=1e-5)
 
 
-def test_the_horizon_of_nothing_is_one_call_and_of_no_rate_infinite() -> None:
-    assert horizon_seconds(0, settings=SETTINGS, rate_per_second=0.0) == 700
-    assert horizon_seconds(1, settings=SETTINGS, rate_per_second=0.0) == math.inf
-    assert horizon_seconds(10, settings=SETTINGS, rate_per_second=math.inf) == 700
+def test_without_a_known_limit_each_moves_at_its_own_latest_start() -> None:
+    assert move_times([NOW + 150, NOW + 200], settings=SETTINGS, rate_per_second=math.inf) == [NOW + 50, NOW + 100]
+
+
+def test_at_no_rate_waiting_was_never_an_option() -> None:
+    assert move_times([NOW + 10**6], settings=SETTINGS, rate_per_second=0.0) == [-math.inf]
+
+
+def never(within_seconds: float) -> float:
+    return 0.0 * within_seconds
+
+
+def surely(within_seconds: float) -> float:
+    return 1.0 if within_seconds > 0 else 0.0
+
+
+def soon(within_seconds: float) -> float:
+    return min(1.0, within_seconds / 1200)
+
+
+BATCH = Prospects(
+    move_times=[NOW + 3600.0] * 10,
+    done_share=0.0,
+    age_seconds=1800.0,
+    price_share=0.5,
+    chance_kept=never,
+    chance_anew=soon,
+)
 
 
 @pytest.mark.parametrize(
-    ("lines_due", "lines_live", "cancelled"),
+    ("batch", "pays"),
+    [
+        # stuck, and a new one would make it
+        (BATCH, True),
+        # a new one would be stuck as well: nothing is lost by waiting on
+        (replace(BATCH, chance_anew=never), False),
+        # this one is as likely to make it
+        (replace(BATCH, chance_kept=soon), False),
+        # half done and hopeless, with just the time that cancelling takes: harvest it
+        (replace(BATCH, chance_anew=never, done_share=0.5, move_times=[NOW + 650.0] * 10), True),
+        # the same with more time: the harvest can wait
+        (replace(BATCH, chance_anew=never, done_share=0.5, move_times=[NOW + 3600.0] * 10), False),
+        # nothing done: there is nothing to harvest
+        (replace(BATCH, chance_anew=never, move_times=[NOW + 650.0] * 10), False),
+        # half done, and it will make it
+        (replace(BATCH, chance_anew=never, done_share=0.5, move_times=[NOW + 650.0] * 10, chance_kept=surely), False),
+        # it is too late already
+        (replace(BATCH, move_times=[NOW - 1.0] * 10), False),
+        # what is not cheaper cannot be worth another try
+        (replace(BATCH, price_share=1.0), False),
+        # for one line of ten it is too late, for the others not
+        (replace(BATCH, move_times=[NOW - 1.0] + [NOW + 3600.0] * 9), True),
+        (replace(BATCH, move_times=[]), False),
+    ],
+)
+def test_a_batch_is_cancelled_ahead_of_time_when_its_lines_can_be_expected_to_cost_less_so(
+    batch: Prospects,
+    pays: bool,  # noqa: FBT001  a parameter of the table
+) -> None:
+    assert cancel_pays(batch, now=NOW, settings=SETTINGS) is pays
+
+
+@given(
+    done=st.floats(0, 1),
+    left=st.floats(-100, 20_000),
+    price=st.floats(0.1, 1.5),
+    odds=st.floats(0, 1),
+)
+def test_a_batch_that_is_certain_to_complete_in_time_is_never_cancelled(
+    done: float, left: float, price: float, odds: float
+) -> None:
+    certain = replace(
+        BATCH,
+        move_times=[NOW + left],
+        done_share=done,
+        price_share=min(price, 1.0),
+        chance_kept=lambda _: 1.0,
+        chance_anew=lambda _: odds,
+    )
+    assert not cancel_pays(certain, now=NOW, settings=SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("moving", "live", "stopped"),
     [(0, 0, False), (0, 10, False), (4, 10, False), (5, 10, True), (10, 10, True), (1, 1, True)],
 )
-def test_a_batch_is_cancelled_first_when_enough_of_its_lines_are_due(
-    lines_due: int,
-    lines_live: int,
-    cancelled: bool,  # noqa: FBT001  a parameter of the table
+def test_a_batch_is_stopped_when_enough_of_its_lines_are_being_bought(
+    moving: int,
+    live: int,
+    stopped: bool,  # noqa: FBT001  a parameter of the table
 ) -> None:
-    found = cancel_first(
-        lines_due, lines_live, now=NOW, submitted_at=NOW - 80_000, deadline_at=NOW + 700, settings=SETTINGS
-    )
-    assert found is cancelled
-
-
-@pytest.mark.parametrize(("age", "cancelled"), [(0, False), (499, False), (500, True), (999, True), (2000, True)])
-def test_no_batch_is_cancelled_in_the_first_half_of_its_time(
-    age: float,
-    cancelled: bool,  # noqa: FBT001  a parameter of the table
-) -> None:
-    found = cancel_first(1, 1, now=NOW + age, submitted_at=NOW, deadline_at=NOW + 1100, settings=SETTINGS)
-    assert found is cancelled
+    assert stop_pays(moving, live, settings=SETTINGS) is stopped
 
 
 @pytest.mark.parametrize(
@@ -164,6 +213,8 @@ def test_no_batch_is_cancelled_in_the_first_half_of_its_time(
         (lambda: Settings(service_seconds=math.nan), "service_seconds: nan"),
         (lambda: Settings(cancel_lead_seconds=math.inf), "cancel_lead_seconds: inf"),
         (lambda: Settings(overtime_seconds=-0.1), "overtime_seconds: -0.1"),
+        (lambda: Settings(cancel_notice_seconds=-1), "cancel_notice_seconds: -1"),
+        (lambda: Settings(cancel_gain_min=1), "cancel_gain_min: 1 is no share"),
         (lambda: Settings(cancel_share=0), "cancel_share: 0 is no share"),
         (lambda: Settings(cancel_share=1.01), "cancel_share: 1.01 is no share"),
     ],

@@ -2,12 +2,12 @@ import math
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.domain.decision import Decision, Delivery, Priority, Reason, Urgency, UrgencySource
 from proxy.domain.tier import Tier
-from proxy.routing.planner import Offer, Settings, decide, delivery
+from proxy.routing.planner import Offer, Settings, decide, delivery, odds_needed
 from proxy.routing.pricing import ModelPrice, PriceBook, TierPrice
 from proxy.routing.terms import Terms
 
@@ -290,12 +290,31 @@ def test_a_hint_never_waits_longer_than_the_default_deadline(terms: Terms, left:
         assert found.deadline_at <= NOW + (terms.default_deadline_seconds or DAY)
 
 
-@pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
-def test_a_time_that_no_batch_needs_is_refused_by_name(seconds: float) -> None:
-    with pytest.raises(ValueError, match=r"^batch_needs_seconds: .* is no duration; give 0 s or more"):
-        Settings(batch_needs_seconds=seconds)
+@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
+def test_a_share_that_is_none_is_refused_by_name(share: float) -> None:
+    with pytest.raises(ValueError, match=r"^billed_twice_share: .* is no share; give 0 to 1"):
+        Settings(billed_twice_share=share)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.2])
-def test_a_batch_may_need_a_fraction_of_a_second_or_no_time(seconds: float) -> None:
-    assert Settings(batch_needs_seconds=seconds).batch_needs_seconds == seconds
+@pytest.mark.parametrize(
+    ("price_share", "billed_twice_share", "odds"),
+    [
+        (0.5, 0.0, 0.0),  # nothing to lose: any chance will do
+        (0.5, 0.3, 0.15 / 0.65),
+        (0.5, 1.0, 0.5),
+        (0.9, 1.0, 0.9),
+        (1.0, 0.0, 1.0),  # nothing to gain
+        (1.2, 0.3, 1.0),
+    ],
+)
+def test_a_batch_is_worth_its_odds_only_above_what_buying_twice_costs(
+    price_share: float, billed_twice_share: float, odds: float
+) -> None:
+    assert odds_needed(price_share, billed_twice_share) == pytest.approx(odds)
+
+
+@given(price=st.floats(0.01, 0.99), twice=st.floats(0.0, 1.0), chance=st.floats(0.0, 1.0))
+def test_exactly_above_those_odds_a_batch_costs_less_than_a_call(price: float, twice: float, chance: float) -> None:
+    with_batch = chance * price + (1 - chance) * (1 + twice * price)
+    assume(abs(with_batch - 1) > 1e-9)
+    assert (with_batch < 1) == (chance > odds_needed(price, twice))

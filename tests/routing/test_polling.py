@@ -43,11 +43,14 @@ def pause(age: float, status: str | None = "in_progress", jitter: float = 0.0, l
         (600, "in_progress", 0.5, 86_400, 60 - 5.5),
         (0, "in_progress", 1.0, 86_400, 5),
         # once when escalation has to act, two minutes before the deadline
-        (3000, "in_progress", 0.0, 120 + 299, 299),
+        (3000, "in_progress", 0.0, 120 + 5, 5),
         (3000, "in_progress", 0.0, 120 + 2, 2),
-        (3000, "in_progress", 0.0, 120 + 300, 300),
-        # and at the usual pace after that
-        (3000, "in_progress", 0.0, 120, 300),
+        # every twentieth of what is left until the deadline, within bounds
+        (3000, "in_progress", 0.0, 3000, 150),
+        (3000, "in_progress", 0.0, 120, 6),
+        (3000, "in_progress", 0.0, 20, 5),
+        (600, "in_progress", 0.0, 3000, 60),
+        # and at the usual pace when it has passed
         (3000, "in_progress", 0.0, -60, 300),
     ],
 )
@@ -105,6 +108,7 @@ def test_the_end_of_a_batch_is_seen_within_a_tenth_of_its_time_with_few_polls(to
         (lambda: Settings(min_seconds=math.inf, max_seconds=math.inf), "min_seconds: inf is no pace"),
         (lambda: Settings(age_share=0), "age_share: 0 is not a share"),
         (lambda: Settings(age_share=1.1), "age_share: 1.1 is not a share"),
+        (lambda: Settings(left_share=0), "left_share: 0 is not a share; give more than 0, up to 1, such as 0.05"),
         (lambda: Settings(jitter_share=1), "jitter_share: 1 is not a share"),
     ],
 )

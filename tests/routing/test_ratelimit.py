@@ -130,16 +130,16 @@ def test_a_changed_limit_keeps_what_was_spent() -> None:
 
 def test_a_refusal_holds_deferred_calls_back_as_long_as_it_says() -> None:
     paced = limits()
-    assert paced.refused(RateReading(retry_after_seconds=7), NOW) is LimitKind.REQUESTS
+    assert paced.refused(RateReading(retry_after_seconds=7), 10, NOW) is LimitKind.REQUESTS
     assert paced.ready_at(0, NOW) == NOW + 7
-    assert paced.refused(RateReading(retry_after_seconds=2), NOW + 1) is LimitKind.REQUESTS
+    assert paced.refused(RateReading(retry_after_seconds=2), 10, NOW + 1) is LimitKind.REQUESTS
     assert paced.ready_at(0, NOW + 1) == NOW + 7
     assert paced.ready_at(0, NOW + 8) == NOW + 8
 
 
 def test_a_refusal_that_names_no_time_pauses_as_configured() -> None:
     paced = limits(refused_seconds=0.25)
-    paced.refused(NOTHING, NOW)
+    paced.refused(NOTHING, 10, NOW)
     assert paced.ready_at(0, NOW) == NOW + 0.25
 
 
@@ -157,14 +157,23 @@ def test_a_refusal_that_names_no_time_pauses_as_configured() -> None:
 )
 def test_a_refusal_names_the_limit_that_was_hit_and_empties_it(reading: RateReading, kind: LimitKind) -> None:
     paced = limits(rpm=60, tpm=6000, refused_seconds=0)
-    assert paced.refused(reading, NOW) is kind
+    assert paced.refused(reading, 0, NOW) is kind
     assert paced.used_ratio(NOW) == 1
     assert paced.ready_at(200, NOW) == NOW + (1 if kind is LimitKind.REQUESTS else 2)
 
 
+def test_a_crowd_of_refused_urgent_calls_runs_up_no_debt() -> None:
+    paced = limits(rpm=60, tpm=6000, refused_seconds=0)
+    for second in range(600):
+        for _ in range(20):
+            paced.spend(500, NOW + second)
+            paced.refused(RateReading(remaining_requests=0, remaining_tokens=6000), 500, NOW + second)
+    assert paced.ready_at(100, NOW + 600) <= NOW + 600 + 1
+
+
 def test_a_limit_is_learned_from_a_refusal_too() -> None:
     paced = limits()
-    paced.refused(RateReading(limit_requests=60, remaining_requests=0, retry_after_seconds=0), NOW)
+    paced.refused(RateReading(limit_requests=60, remaining_requests=0, retry_after_seconds=0), 10, NOW)
     assert paced.ready_at(0, NOW) == NOW + 1
 
 

@@ -70,7 +70,7 @@ def test_the_shadow_follows_the_providers_limit_not_our_lower_ceiling() -> None:
 def test_real_spending_and_refusals_do_not_touch_the_shadow() -> None:
     actual = RateLimits(Settings(), NOW)
     over = Shadow(actual, NOW)
-    actual.refused(RateReading(limit_requests=60, remaining_requests=0, retry_after_seconds=100), NOW)
+    actual.refused(RateReading(limit_requests=60, remaining_requests=0, retry_after_seconds=100), 10, NOW)
     for _ in range(100):
         actual.spend(1, NOW)
     assert [over.arrive(1, NOW) for _ in range(60)] == [None] * 60

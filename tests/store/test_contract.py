@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from proxy.domain.batch import BatchOutcome, BatchState
-from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, UpstreamName
+from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId
 from proxy.domain.money import Purchase
 from proxy.domain.moves import (
     TRIES_EXHAUSTED,
@@ -40,7 +40,7 @@ from proxy.domain.moves import (
     UploadLost,
     UploadStarted,
 )
-from proxy.domain.request import RequestState, Stage
+from proxy.domain.request import RequestState, Stage, Waiting
 from proxy.domain.tier import Tier
 from proxy.store.interface import Accepted, Credential, Existing, Store
 from tests.store.conftest import OpenStore
@@ -194,25 +194,90 @@ def test_what_batches_have_failed_too_often_is_worn_and_no_longer_pending(open_s
         _, (line,) = await in_flight(store, one)
         await store.apply([AttemptRefused(line.id, 130.0, ready_at=130.0, tries_spent=TRIES_EXHAUSTED)])
         assert await store.pending(QUEUE, 200.0, tries_max=2, deadline_after=0.0, limit=9) == []
-        assert [waiting.id for waiting in await store.worn(UPSTREAM, 2, 9)] == [one.id]
-        assert await store.worn(UpstreamName("other"), 2, 9) == []
+        (waiting,) = (await store.changes(None)).waiting
+        assert (waiting.id, waiting.stage, waiting.tries) == (one.id, Stage.QUEUED, TRIES_EXHAUSTED)
 
     _play(open_store, story)
 
 
-def test_waiting_requests_come_earliest_deadline_first_with_where_they_are(open_store: OpenStore) -> None:
+def test_a_first_look_tells_everything_that_is_open_and_where_it_is(open_store: OpenStore) -> None:
     async def story(store: Store) -> None:
-        queued, flying, calling = request(deadline_at=700.0), request(deadline_at=500.0), request(deadline_at=600.0)
-        await accepted(store, queued, calling)
+        queued, flying, calling, done = request(), request(), request(), request()
+        await accepted(store, queued, calling, done)
         made, _ = await in_flight(store, flying)
-        await store.apply([CallPlanned(call_for(calling))])
-        waiting = await store.waiting(UPSTREAM, deadline_before=700.0, limit=9)
-        assert [(w.id, w.stage, w.calling) for w in waiting] == [
-            (flying.id, Stage.SUBMITTED, False),
-            (calling.id, Stage.CALLING, True),
-        ]
-        assert waiting[0].batch_id == made.id
-        assert len(await store.waiting(UPSTREAM, deadline_before=9e9, limit=2)) == 2
+        await store.apply([CallPlanned(call_for(calling)), RequestCancelled(done.id, 100.0)])
+        changes = await store.changes(None)
+        assert changes.whole
+        assert changes.gone == []
+        assert {(w.id, w.stage, w.calling, w.batch_id) for w in changes.waiting} == {
+            (queued.id, Stage.QUEUED, False, None),
+            (flying.id, Stage.SUBMITTED, False, made.id),
+            (calling.id, Stage.CALLING, True, None),
+        }
+
+    _play(open_store, story)
+
+
+def test_later_looks_tell_what_has_changed_and_what_is_gone(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one, two, three = request(), request(), request()
+        await accepted(store, one, two)
+        first = await store.changes(None)
+        nothing = await store.changes(first.upto)
+        assert (nothing.whole, nothing.waiting, nothing.gone) == (False, [], [])
+        await accepted(store, three)
+        await store.apply([RequestCancelled(one.id, 100.0), CallPlanned(call_for(two))])
+        later = await store.changes(first.upto)
+        assert not later.whole
+        assert {(w.id, w.stage) for w in later.waiting} == {(two.id, Stage.CALLING), (three.id, Stage.QUEUED)}
+        assert later.gone == [one.id]
+        assert (await store.changes(later.upto)).waiting == []
+
+    _play(open_store, story)
+
+
+def test_what_was_swept_in_the_meantime_is_gone_too(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        await accepted(store, one)
+        first = await store.changes(None)
+        await store.apply([RequestCancelled(one.id, 100.0)])
+        assert await store.sweep(finished_before=200.0, limit=10) == 1
+        assert (await store.changes(first.upto)).gone == [one.id]
+
+    _play(open_store, story)
+
+
+@pytest.mark.parametrize("ending", [False, True])
+def test_following_the_changes_keeps_a_true_copy(
+    open_store: OpenStore,
+    ending: bool,  # noqa: FBT001  a parameter
+) -> None:
+    """A batch's whole life in between: planned, sent, one line answered, one lost."""
+
+    async def story(store: Store) -> None:
+        copy: dict[RequestId, Waiting] = {}
+        upto: int | None = None
+
+        async def follow() -> None:
+            nonlocal upto
+            changes = await store.changes(upto)
+            upto = changes.upto
+            copy.update({waiting.id: waiting for waiting in changes.waiting})
+            for request_id in changes.gone:
+                copy.pop(request_id, None)
+            assert copy == {waiting.id: waiting for waiting in (await store.changes(None)).waiting}
+
+        one, two = request(), request()
+        await follow()
+        _, (first, second) = await in_flight(store, one, two)
+        await follow()
+        if ending:
+            await store.apply([AttemptAnswered(first.id, 150.0, answer(), ledger(first))])
+        await store.apply([AttemptMissing(second.id, 150.0, ready_at=160.0, tries_spent=1)])
+        await follow()
+        assert (one.id in copy) is not ending
+        assert copy[two.id].batch_id is None
 
     _play(open_store, story)
 

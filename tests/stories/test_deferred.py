@@ -37,7 +37,7 @@ def test_an_urgent_call_is_answered_at_once_and_never_batched(tmp_path: Path) ->
 
 def test_a_deadline_too_short_for_a_batch_is_bought_at_once(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        answer = await world.ask("soon", deadline="10m")
+        answer = await world.ask("soon", deadline="5m")
         assert (answer.tier, answer.reason) == ("standard", "deadline_short")
 
     play(tmp_path, story)

@@ -15,6 +15,7 @@ from proxy.domain.events import (
     CallFinished,
     CutReason,
     EscalationReason,
+    ForecastSettled,
     LimitKind,
     OutcomeLabel,
     PolicyReloaded,
@@ -60,6 +61,7 @@ class Samples:
     cut: BatchCut
     submitted: BatchSubmitted
     settled: BatchSettled
+    forecast: ForecastSettled
     files_deleted: BatchFilesDeleted
     rate_limited: RateLimited
     shadow_limited: ShadowLimited
@@ -158,6 +160,7 @@ def samples() -> Samples:
             missing=2,
             at=AT,
         ),
+        forecast=ForecastSettled(OPENAI, MODEL, 0.9, covered=False, at=AT),
         files_deleted=BatchFilesDeleted(BATCH, files=3, at=AT),
         rate_limited=RateLimited(OPENAI, MODEL, LimitKind.REQUESTS, AT),
         shadow_limited=ShadowLimited(OPENAI, MODEL, LimitKind.TOKENS, AT),

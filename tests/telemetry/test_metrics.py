@@ -11,6 +11,7 @@ from proxy.domain.events import (
     AnyEvent,
     BatchSettled,
     CallFinished,
+    ForecastSettled,
     OutcomeLabel,
     RequestDecided,
     RequestEscalated,
@@ -35,6 +36,7 @@ class Samples(Protocol):
     call: CallFinished
     finished: RequestFinished
     settled: BatchSettled
+    forecast: ForecastSettled
     escalated: RequestEscalated
     row: LedgerRow
     waste: LedgerRow
@@ -223,6 +225,12 @@ def test_the_lines_of_a_batch_are_counted_by_result(samples: Samples) -> None:
         f"standby_batch_lines_total{{{label.format('missing')}}}": 2,
     }
     assert values["standby_batch_turnaround_seconds_sum{model=gpt-5-mini,upstream=openai}"] == 1000
+
+
+def test_forecasts_are_counted_by_whether_they_held(samples: Samples) -> None:
+    values = heard(samples.forecast)
+    label = "model=gpt-5-mini,quantile=0.9,result=missed,upstream=openai"
+    assert only(values, "standby_forecast_results_total") == {f"standby_forecast_results_total{{{label}}}": 1}
 
 
 def test_an_escalation_past_its_deadline_started_with_no_slack(samples: Samples) -> None:

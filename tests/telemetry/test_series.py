@@ -1,3 +1,4 @@
+import math
 import re
 from collections.abc import Callable
 
@@ -157,3 +158,23 @@ def test_children_are_made_once_and_looked_up_by_value() -> None:
     family = series().cuts
     assert family.of("age") is family.of("age")
     assert family.of("age") is not family.of("slack")
+
+
+def test_the_slack_of_a_model_for_which_nothing_waits_is_no_alarm() -> None:
+    rendered = series()
+    waiting = Gauges(at=AT, escalation_slack_seconds={(OPENAI, "m"): -3.0})
+    assert gauge(rendered, waiting, "standby_escalation_slack_seconds") == {("openai", "m"): -3.0}
+    assert gauge(rendered, Gauges(at=AT + 1), "standby_escalation_slack_seconds") == {("openai", "m"): math.inf}
+
+
+def test_of_models_beyond_the_bound_the_least_slack_counts() -> None:
+    gauges = Gauges(
+        at=AT,
+        escalation_slack_seconds={(OPENAI, "m"): 90.0, (OPENAI, "n"): 50.0},
+        forecast_seconds={(OPENAI, "m"): 600.0, (OPENAI, "n"): 900.0},
+        congested={(OPENAI, "m"): False, (OPENAI, "n"): True},
+    )
+    rendered = series(bound=lambda _: "other")
+    assert gauge(rendered, gauges, "standby_escalation_slack_seconds") == {("openai", "other"): 50.0}
+    assert gauge(rendered, gauges, "standby_batch_forecast_seconds") == {("openai", "other"): 900.0}
+    assert gauge(rendered, gauges, "standby_batch_tier_congested") == {("openai", "other"): 1.0}

@@ -1,0 +1,109 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from proxy.batching.desk import Desk
+from proxy.batching.learn import NOTE, recall, remember, settle_forecasts
+from proxy.batching.settings import Settings
+from proxy.domain.events import AnyEvent, ForecastSettled
+from proxy.domain.ids import IdSource
+from proxy.routing import planner
+from proxy.routing.latencybook import LatencyBook
+from proxy.routing.limitbook import LimitBook
+from proxy.routing.pricing import PriceBook
+from proxy.runtime.clock import SystemClock
+from proxy.store.sqlite import SqliteStore
+from proxy.store.vault import Vault
+from tests.store.samples import UPSTREAM, in_flight, request
+
+MODEL = "gpt-4o-mini"
+SECRET = b"c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I="
+
+
+@dataclass
+class Life:
+    """One process's desk over a store."""
+
+    desk: Desk
+    events: list[AnyEvent] = field(default_factory=list)
+
+
+def play(tmp_path: Path, *stories: Callable[[Life], Awaitable[None]]) -> None:
+    """Each story is a process of its own, one after the other, on the same store."""
+
+    async def whole() -> None:
+        for story in stories:
+            store = SqliteStore(tmp_path / "standby.db", SystemClock())
+            await store.start()
+            events: list[AnyEvent] = []
+            desk = Desk(
+                store=store,
+                upstreams={},
+                vault=Vault(store, SECRET, {}),
+                prices=PriceBook.from_cost_map({}, {}, "none"),
+                limits=LimitBook({}),
+                clock=SystemClock(),
+                ids=IdSource(),
+                announce=events.append,
+                settings=Settings(),
+                planning=planner.Settings(),
+                latencies=LatencyBook(planner.Settings().batches),
+            )
+            try:
+                await story(Life(desk, events))
+            finally:
+                await store.close()
+
+    asyncio.run(whole())
+
+
+def tell(life: Life, count: int, seconds: float) -> float:
+    now = life.desk.clock.now()
+    times = life.desk.latencies.of(UPSTREAM, MODEL)
+    for number in range(count):
+        times.submitted(f"b{number}", now - seconds)
+        times.ended(f"b{number}", now, completed=True)
+    return times.quantile(0.5, now)
+
+
+def test_what_was_learned_is_known_to_the_next_process(tmp_path: Path) -> None:
+    async def first(life: Life) -> None:
+        assert tell(life, 200, 5.0) < 60
+        await remember(life.desk)
+
+    async def second(life: Life) -> None:
+        await recall(life.desk)
+        assert life.desk.latencies.of(UPSTREAM, MODEL).quantile(0.5, life.desk.clock.now()) < 60
+
+    play(tmp_path, first, second)
+
+
+def test_batches_that_ran_on_while_nobody_watched_count_from_their_submission(tmp_path: Path) -> None:
+    async def first(life: Life) -> None:
+        await in_flight(life.desk.store, request())
+
+    async def second(life: Life) -> None:
+        await recall(life.desk)
+        (known,) = [times for _, model, times in life.desk.latencies if model == MODEL]
+        assert "1 open" in repr(known)
+        settle_forecasts(life.desk, life.desk.clock.now())
+        (settled,) = life.events
+        assert isinstance(settled, ForecastSettled)
+        assert (settled.model, settled.covered) == (MODEL, False)
+
+    play(tmp_path, first, second)
+
+
+@pytest.mark.parametrize("note", [b"nonsense", b"{}", b"[1]", b'[{"horizon_seconds": "x"}]'])
+def test_a_note_that_cannot_be_read_is_passed_over(tmp_path: Path, note: bytes) -> None:
+    async def story(life: Life) -> None:
+        await life.desk.store.save_note(NOTE, note)
+        await recall(life.desk)
+        assert list(life.desk.latencies) == []
+        await remember(life.desk)
+        assert await life.desk.store.note(NOTE) == b"[]"
+
+    play(tmp_path, story)

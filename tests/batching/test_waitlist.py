@@ -1,0 +1,101 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from proxy.batching.waitlist import Waitlist
+from proxy.domain.ids import CredentialId, RequestId, UpstreamName
+from proxy.domain.moves import CallPlanned, RequestCancelled
+from proxy.domain.request import Queue
+from proxy.runtime.clock import SystemClock
+from proxy.store import sqlite
+from proxy.store.sqlite import SqliteStore
+from tests.store.samples import QUEUE, UPSTREAM, accepted, call_for, in_flight, request
+
+OTHER_MODEL = Queue(UPSTREAM, CredentialId("cred"), QUEUE.endpoint, "gpt-5-mini")
+ELSEWHERE = Queue(UpstreamName("elsewhere"), CredentialId("cred"), QUEUE.endpoint, "gpt-4o-mini")
+
+
+def play(tmp_path: Path, story: Callable[[SqliteStore], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        store = SqliteStore(tmp_path / "standby.db", SystemClock())
+        await store.start()
+        try:
+            await story(store)
+        finally:
+            await store.close()
+
+    asyncio.run(whole())
+
+
+def shown(waitlist: Waitlist, upstream: UpstreamName = UPSTREAM) -> dict[str, list[RequestId]]:
+    return {model: [waiting.id for waiting in group] for model, group in waitlist.groups(upstream)}
+
+
+def test_what_waits_is_listed_by_model_earliest_deadline_first(tmp_path: Path) -> None:
+    async def story(store: SqliteStore) -> None:
+        late, early = request(deadline_at=900.0), request(deadline_at=500.0)
+        other, elsewhere = request(queue=OTHER_MODEL), request(queue=ELSEWHERE)
+        await accepted(store, late, early, other, elsewhere)
+        waitlist = Waitlist(store)
+        await waitlist.refresh()
+        assert shown(waitlist) == {"gpt-4o-mini": [early.id, late.id], "gpt-5-mini": [other.id]}
+        assert shown(waitlist, UpstreamName("elsewhere")) == {"gpt-4o-mini": [elsewhere.id]}
+        assert shown(waitlist, UpstreamName("nobody")) == {}
+        assert len(waitlist) == 4
+
+    play(tmp_path, story)
+
+
+def test_a_refresh_takes_over_what_has_changed(tmp_path: Path) -> None:
+    async def story(store: SqliteStore) -> None:
+        one, two = request(deadline_at=500.0), request(deadline_at=600.0)
+        await accepted(store, one, two)
+        waitlist = Waitlist(store)
+        await waitlist.refresh()
+        new = request(deadline_at=100.0)
+        await accepted(store, new)
+        await store.apply([RequestCancelled(one.id, 100.0), CallPlanned(call_for(two))])
+        await waitlist.refresh()
+        assert shown(waitlist) == {"gpt-4o-mini": [new.id, two.id]}
+        (_, group), *_ = waitlist.groups(UPSTREAM)
+        assert [waiting.calling for waiting in group] == [False, True]
+
+    play(tmp_path, story)
+
+
+def test_nothing_is_left_of_what_waits_no_more(tmp_path: Path) -> None:
+    async def story(store: SqliteStore) -> None:
+        one = request()
+        await accepted(store, one)
+        waitlist = Waitlist(store)
+        await waitlist.refresh()
+        await store.apply([RequestCancelled(one.id, 100.0)])
+        await waitlist.refresh()
+        assert (shown(waitlist), len(waitlist)) == ({}, 0)
+
+    play(tmp_path, story)
+
+
+def test_a_copy_that_has_missed_too_much_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store keeps so many changes and no more."""
+
+    async def story(store: SqliteStore) -> None:
+        gone, kept = request(), request()
+        await accepted(store, gone)
+        waitlist = Waitlist(store)
+        await waitlist.refresh()
+        await store.apply([RequestCancelled(gone.id, 100.0)])
+        await accepted(store, kept)
+        await in_flight(store, request())
+        await store.sweep(finished_before=200.0, limit=10)
+        assert (await store.changes(1)).whole
+        await waitlist.refresh()
+        (ids,) = shown(waitlist).values()
+        assert gone.id not in ids
+        assert kept.id in ids
+        assert len(waitlist) == 2
+
+    monkeypatch.setattr(sqlite, "CHANGES_KEPT", 1)
+    play(tmp_path, story)
