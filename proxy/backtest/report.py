@@ -1,0 +1,121 @@
+"""The figures of a backtest, for a person and for a program."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rich.table import Table
+
+from proxy.backtest.play import Outcome
+
+CENTS = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One policy's row. Amounts are dollars, shares are 0 to 1.
+
+    - `list_usd`: everything bought synchronously; `paid_usd`: what was paid; `saved_usd`: the difference.
+    - `share_of_optimum`: of what the clairvoyant optimum (`backtest.baseline`) saves.
+    - `missed_share`: of the requests with a deadline; `all_sync_missed_share`: what an all-synchronous client under the
+      same rate limit would have missed.
+    - `escalated_share`: of the deferred requests, those that were not answered by a batch.
+    - `duplicate_usd`: paid for answers that had another one already. Part of `paid_usd`.
+    - `over_limit`: requests over the rate limit at arrival, had everything been sent at once.
+    - `refused`: 429s that really came.
+    """
+
+    policy: str
+    world: str
+    seed: int
+    rpm: int
+    requests: int
+    with_deadline: int
+    list_usd: Decimal
+    paid_usd: Decimal
+    saved_usd: Decimal
+    share_of_optimum: float
+    missed_share: float
+    all_sync_missed_share: float
+    escalated_share: float
+    duplicate_usd: Decimal
+    over_limit: int
+    refused: int
+    batches: int
+
+
+def figures(outcome: Outcome, *, policy: str, world: str, seed: int, rpm: int) -> Figures:
+    """Add up an outcome."""
+    account = outcome.account
+    saved = account.list_usd - account.paid_usd
+    return Figures(
+        policy=policy,
+        world=world,
+        seed=seed,
+        rpm=rpm,
+        requests=outcome.requests,
+        with_deadline=account.with_deadline,
+        list_usd=account.list_usd,
+        paid_usd=account.paid_usd,
+        saved_usd=saved,
+        share_of_optimum=float(saved / outcome.optimum_usd) if outcome.optimum_usd else 0.0,
+        missed_share=account.missed / max(1, account.with_deadline),
+        all_sync_missed_share=outcome.all_sync_missed / max(1, account.with_deadline),
+        escalated_share=account.escalated / max(1, account.deferred),
+        duplicate_usd=account.duplicate_usd,
+        over_limit=account.over_limit,
+        refused=account.refused,
+        batches=account.batches,
+    )
+
+
+def as_json(rows: Sequence[Figures]) -> str:
+    """`{"policies": [{...}, ...]}` with a key for each field of `Figures`; amounts are numbers."""
+    shown = [{name: _plain(getattr(row, name)) for name in Figures.__dataclass_fields__} for row in rows]
+    return json.dumps({"policies": shown}, indent=2)
+
+
+COLUMNS = (
+    *("policy", "world", "seed", "rpm", "requests", "list", "paid", "saved", "of optimum", "missed"),
+    *("all-sync misses", "escalated", "duplicates", "over limit"),
+)
+
+
+def table(rows: Sequence[Figures]) -> Table:
+    """One row for each policy."""
+    shown = Table(title="Backtest")
+    for column in COLUMNS:
+        shown.add_column(column, justify="left" if column in {"policy", "world"} else "right")
+    for row in rows:
+        shown.add_row(*cells(row))
+    return shown
+
+
+def cells(row: Figures) -> tuple[str, ...]:
+    """A row as people read it, in the order of `COLUMNS`."""
+    saved_share = float(row.saved_usd / row.list_usd) if row.list_usd else 0.0
+    return (
+        row.policy,
+        row.world,
+        str(row.seed),
+        str(row.rpm),
+        f"{row.requests:,}",
+        _usd(row.list_usd),
+        _usd(row.paid_usd),
+        f"{_usd(row.saved_usd)} ({saved_share:.1%})",
+        f"{row.share_of_optimum:.3f}",
+        f"{row.missed_share:.3%}",
+        f"{row.all_sync_missed_share:.3%}",
+        f"{row.escalated_share:.1%}",
+        _usd(row.duplicate_usd),
+        f"{row.over_limit:,}",
+    )
+
+
+def _usd(amount: Decimal) -> str:
+    return f"${amount.quantize(CENTS):,}"
+
+
+def _plain(value: object) -> object:
+    return float(value) if isinstance(value, Decimal) else value
