@@ -17,6 +17,7 @@ from proxy.domain.events import (
     StepFailed,
     WasteBooked,
 )
+from proxy.domain.ids import RequestId
 from proxy.domain.money import LedgerRow
 from proxy.domain.tier import Tier
 
@@ -52,11 +53,17 @@ class Account:
     spend_by_hour: dict[int, dict[Tier, Decimal]] = field(default_factory=lambda: defaultdict(_no_spend))
     list_by_hour: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     missed_by_hour: Counter[int] = field(default_factory=Counter)
+    given_up: int = 0
+    """Interactive calls whose client did not wait until the rate limit let them through."""
+    by_class: Counter[int] = field(default_factory=Counter)
+    """Requests with a deadline, by the time that they had, in seconds."""
     missed_by_class: Counter[int] = field(default_factory=Counter)
-    """By the time that the request had, in seconds."""
+    """By class as above."""
     saved_by_class: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     """What the delivered answers saved, duplicates not counted; by class as above."""
     slack_classes: Counter[int] = field(default_factory=Counter)
+    _moved: set[RequestId] = field(default_factory=set)
+    """Open requests that have left their batch for a faster tier."""
 
     def listen(self, event: AnyEvent) -> None:
         """Add an event."""
@@ -70,6 +77,7 @@ class Account:
                 self._book(row)
             case RequestEscalated():
                 self.blind += event.blind
+                self._moved.add(event.request_id)
             case ShadowLimited():
                 self.over_limit += 1
             case RateLimited():
@@ -85,7 +93,9 @@ class Account:
 
     def _finished(self, event: RequestFinished) -> None:
         self.deferred += 1
-        self.escalated += event.tier is not Tier.BATCH
+        if event.request_id in self._moved:
+            self._moved.discard(event.request_id)
+            self.escalated += 1
         ok = event.outcome is OutcomeLabel.OK
         self.answered += ok
         self.failed += not ok
@@ -95,14 +105,19 @@ class Account:
             self._book(event.row)
 
     def _call_finished(self, event: CallFinished) -> None:
-        self.answered += 1
+        ok = event.row is not None
+        self.answered += ok
+        self.failed += not ok
         if event.deadline_at is not None:
-            self._judge(event.started_at, event.deadline_at, event.finished_at, ok=True)
+            self._judge(event.started_at, event.deadline_at, event.finished_at, ok=ok)
+        else:
+            self.given_up += not ok
         if event.row is not None:
             self._book(event.row)
 
     def _judge(self, began_at: float, deadline_at: float, at: float, *, ok: bool) -> None:
         self.with_deadline += 1
+        self.by_class[round(deadline_at - began_at)] += 1
         slack = deadline_at - at
         self.slack_classes[sum(slack > edge for edge in SLACK_EDGES)] += 1
         if ok and slack >= 0:

@@ -4,7 +4,8 @@ The optimum (OPT-T) knows every batch's completion time in advance, and ignores 
 batch iff some batch that could be created at or after its arrival is complete by its deadline. No policy can save more.
 
 The all-synchronous client has the same rate limit. It sends each request at arrival if it can, and else in the best
-order there is (interactive first, then earliest deadline): what it misses, nobody could have met synchronously.
+order there is (interactive first, then earliest deadline): what it misses, nobody could have met synchronously. An
+interactive call that has waited for a minute is given up.
 """
 
 import heapq
@@ -22,6 +23,10 @@ from proxy.domain.tier import Tier
 from proxy.routing.pricing import PriceBook
 
 MINUTE_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
+"""After so long nobody waits for an interactive call any more: over the limit there are others behind it."""
+_FIRST = 1e12
+"""Far before every latest start."""
 
 
 @dataclass(slots=True)
@@ -57,10 +62,11 @@ class AllSynchronous:
 
     rpm: int
     missed: int = 0
+    given_up: int = 0
     _level: float = 0.0
     _at: float = 0.0
     _waiting: list[tuple[float, float, float]] = field(default_factory=list)
-    """(latest start, deadline, service seconds), a heap."""
+    """(rank, deadline, service seconds), a heap. Interactive calls rank first, by arrival; others by latest start."""
 
     def __post_init__(self) -> None:
         self._level = float(self.rpm)
@@ -70,7 +76,7 @@ class AllSynchronous:
         self.run_until(row.at)
         deadline_at = math.inf if row.within_seconds is None else row.at + row.within_seconds
         service = CALL_SECONDS + CALL_SECONDS_PER_TOKEN * row.completion_tokens
-        rank = -math.inf if row.within_seconds is None else deadline_at - service
+        rank = row.at - _FIRST if row.within_seconds is None else deadline_at - service
         heapq.heappush(self._waiting, (rank, deadline_at, service))
 
     def run_until(self, at: float) -> None:
@@ -80,9 +86,12 @@ class AllSynchronous:
             sent_at = self._at + max(0.0, 1.0 - self._level) / per_second
             if sent_at > at:
                 break
+            rank, deadline_at, service = heapq.heappop(self._waiting)
+            if math.isinf(deadline_at) and sent_at - (rank + _FIRST) > PATIENCE_SECONDS:
+                self.given_up += 1
+                continue
             self._pass(sent_at, per_second)
             self._level -= 1.0
-            _, deadline_at, service = heapq.heappop(self._waiting)
             self.missed += sent_at + service > deadline_at
         if at > self._at and not math.isinf(at):
             self._pass(at, per_second)

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from proxy.backtest.account import Account
-from proxy.backtest.baseline import AllSynchronous, Oracle
+from proxy.backtest.baseline import PATIENCE_SECONDS, AllSynchronous, Oracle
 from proxy.backtest.provider import ENDPOINT, NAME, Provider, body_of
 from proxy.backtest.provider import Settings as ProviderSettings
 from proxy.backtest.traces import Row
@@ -28,7 +28,6 @@ from proxy.domain.events import CallFinished, RateLimited, RequestAccepted, Shad
 from proxy.domain.ids import CredentialId, IdSource, RequestId, TenantId
 from proxy.domain.money import LedgerRow, Purchase, Usage
 from proxy.domain.request import Queue, Request
-from proxy.domain.tier import Tier
 from proxy.routing import planner
 from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
@@ -147,12 +146,15 @@ def _world(settings: Play, clock: LoopClock, provider: Provider, store: SqliteSt
         planning=config.planner,
         latencies=LatencyBook(config.planner.batches),
     )
+    engine = Engine(desk)
+    announcer.connect(engine.listen)
+    announcer.connect(desk.mixes.listen)
     return _World(
         play=settings,
         clock=clock,
         provider=provider,
         desk=desk,
-        engine=Engine(desk),
+        engine=engine,
         oracle=Oracle(settings.paths, settings.prices),
         baselines={model: AllSynchronous(settings.provider.rpm) for model in settings.paths},
         ids=ids,
@@ -163,7 +165,7 @@ def _world(settings: Play, clock: LoopClock, provider: Provider, store: SqliteSt
 
 async def _feed(world: _World, rows: Iterable[Row], progress: Progress, group: asyncio.TaskGroup) -> None:
     """Let the requests arrive."""
-    crowd: list[Request] = []
+    crowd: list[tuple[Request, Decision]] = []
     for row in rows:
         if world.began_at + row.at > world.clock.now() + GRAIN_SECONDS:
             await _accept(world, crowd)
@@ -175,8 +177,8 @@ async def _feed(world: _World, rows: Iterable[Row], progress: Progress, group: a
         world.baselines[row.model].arrive(row)
         request_id = world.ids.request(world.clock.now())
         decision = _decide(world, row)
-        if decision.tier is Tier.BATCH:
-            crowd.append(_request(row, request_id, decision, world.clock.now()))
+        if decision.is_deferred:
+            crowd.append((_request(row, request_id, decision, world.clock.now()), decision))
         else:
             group.create_task(_call(world, row, request_id, decision), name=f"call {request_id}")
     await _accept(world, crowd)
@@ -215,7 +217,7 @@ def _decide(world: _World, row: Row) -> Decision:
         line_bytes_max=world.provider.capabilities.bytes_max,
         book=world.play.prices,
         now=now,
-        needs_seconds=world.desk.batch_needs_seconds(NAME, row.model, now),
+        outlook=world.engine.outlook(NAME, row.model, now),
     )
 
 
@@ -237,18 +239,30 @@ def _request(row: Row, request_id: RequestId, decision: Decision, now: float) ->
         estimated_tokens=row.prompt_tokens,
         accepted_at=now,
         deadline_at=decision.deadline_at,
+        tiers=decision.tiers,
     )
 
 
-async def _accept(world: _World, crowd: list[Request]) -> None:
+async def _accept(world: _World, crowd: list[tuple[Request, Decision]]) -> None:
     """What the server does with deferred requests: on disk, announced, the engine told."""
     if not crowd:
         return
-    await asyncio.gather(*(world.desk.store.accept(request) for request in crowd))
-    for request in crowd:
+    await asyncio.gather(*(world.desk.store.accept(request) for request, _ in crowd))
+    for request, decision in crowd:
         queue, now = request.queue, request.accepted_at
         world.desk.announce(
-            RequestAccepted(request.id, TENANT, NAME, queue.model, ENDPOINT, request.policy, request.deadline_at, now)
+            RequestAccepted(
+                request.id,
+                TENANT,
+                NAME,
+                queue.model,
+                ENDPOINT,
+                request.policy,
+                decision.tier,
+                request.deadline_at,
+                decision.best_effort,
+                now,
+            )
         )
         _shadow(world, queue.model, request.estimated_tokens, now)
     world.engine.poke()
@@ -261,14 +275,17 @@ def _shadow(world: _World, model: str, tokens: int, now: float) -> None:
 
 
 async def _call(world: _World, row: Row, request_id: RequestId, decision: Decision) -> None:
-    """What the server and a patient client do with an urgent call: at once, and again when the provider refuses."""
+    """What the server and its client do with an urgent call: at once, and again when the provider refuses, until the
+    client gives up.
+    """
     started_at = world.clock.now()
     _shadow(world, row.model, row.prompt_tokens, started_at)
     body = body_of(row.model, row.prompt_tokens, row.completion_tokens)
     limits = world.desk.limits.of(NAME, row.model, started_at).actual
+    gives_up_at = decision.deadline_at or started_at + PATIENCE_SECONDS
     refusals = 0
     while True:
-        limits.spend(row.prompt_tokens, world.clock.now())
+        limits.spend(row.prompt_tokens, world.clock.now(), urgent=True)
         bought = await world.provider.call(Auth(()), ENDPOINT, body, decision.tier)
         now = world.clock.now()
         limits.observe(bought.rate, now)
@@ -277,10 +294,14 @@ async def _call(world: _World, row: Row, request_id: RequestId, decision: Decisi
         world.desk.announce(RateLimited(NAME, row.model, limits.refused(bought.rate, row.prompt_tokens, now), now))
         backoff = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * 2.0 ** min(refusals, 30))
         refusals += 1
-        wait_seconds = max(backoff, bought.rate.retry_after_seconds or 0.0)
-        await world.clock.sleep_until(now + wait_seconds * world.random.uniform(1.0, 1.25))
-    booked = _row(world, row, request_id, decision, bought.answer, now)
-    await _book(world, booked)
+        wait_seconds = max(backoff, bought.rate.retry_after_seconds or 0.0) * world.random.uniform(1.0, 1.25)
+        if now + wait_seconds > gives_up_at:
+            break
+        await world.clock.sleep_until(now + wait_seconds)
+    booked: LedgerRow | None = None
+    if bought.answer.succeeded:
+        booked = _row(world, row, request_id, decision, bought.answer, now)
+        await _book(world, booked)
     world.desk.announce(
         CallFinished(
             request_id=request_id,

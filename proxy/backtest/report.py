@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 
 from rich.table import Table
@@ -23,7 +23,7 @@ class Figures:
     - `escalated_share`: of the deferred requests, those that were not answered by a batch.
     - `duplicate_usd`: paid for answers that had another one already. Part of `paid_usd`.
     - `over_limit`: requests over the rate limit at arrival, had everything been sent at once.
-    - `refused`: 429s that really came.
+    - `refused`: 429s that really came; `given_up`: interactive calls that got nothing else for a minute.
     """
 
     policy: str
@@ -42,7 +42,20 @@ class Figures:
     duplicate_usd: Decimal
     over_limit: int
     refused: int
+    given_up: int
     batches: int
+    by_deadline: tuple["Class", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """The requests that had the same time, `within_seconds`. `saved_usd` leaves duplicates out."""
+
+    within_seconds: int
+    requests: int
+    missed: int
+    saved_usd: Decimal
+    optimum_usd: Decimal
 
 
 def figures(outcome: Outcome, *, policy: str, world: str, seed: int, rpm: int) -> Figures:
@@ -66,14 +79,24 @@ def figures(outcome: Outcome, *, policy: str, world: str, seed: int, rpm: int) -
         duplicate_usd=account.duplicate_usd,
         over_limit=account.over_limit,
         refused=account.refused,
+        given_up=account.given_up,
         batches=account.batches,
+        by_deadline=tuple(
+            Class(
+                within_seconds=within,
+                requests=count,
+                missed=account.missed_by_class[within],
+                saved_usd=account.saved_by_class.get(within, Decimal(0)),
+                optimum_usd=outcome.optimum_by_class.get(within, Decimal(0)),
+            )
+            for within, count in sorted(account.by_class.items())
+        ),
     )
 
 
 def as_json(rows: Sequence[Figures]) -> str:
     """`{"policies": [{...}, ...]}` with a key for each field of `Figures`; amounts are numbers."""
-    shown = [{name: _plain(getattr(row, name)) for name in Figures.__dataclass_fields__} for row in rows]
-    return json.dumps({"policies": shown}, indent=2)
+    return json.dumps({"policies": [asdict(row) for row in rows]}, indent=2, default=float)
 
 
 COLUMNS = (
@@ -115,7 +138,3 @@ def cells(row: Figures) -> tuple[str, ...]:
 
 def _usd(amount: Decimal) -> str:
     return f"${amount.quantize(CENTS):,}"
-
-
-def _plain(value: object) -> object:
-    return float(value) if isinstance(value, Decimal) else value

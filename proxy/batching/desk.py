@@ -4,7 +4,7 @@ Nothing here is needed for correctness after a restart: forgetting it costs a re
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from proxy.batching.settings import Settings
@@ -17,8 +17,10 @@ from proxy.domain.ids import BatchId, IdSource, RequestId, UpstreamName
 from proxy.domain.moves import Conflict, Move, MoveResult
 from proxy.domain.request import Queue
 from proxy.routing import planner
+from proxy.routing.flex import Capacity
 from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
+from proxy.routing.mixbook import MixBook
 from proxy.routing.pricing import PriceBook
 from proxy.store.interface import Store
 from proxy.store.vault import Vault
@@ -49,6 +51,10 @@ class Memory:
     """Upstreams that were found to sell batches: asking a protocol is slow."""
     scouted: set[tuple[UpstreamName, str]] = field(default_factory=set)
     """Upstreams and models that a call was sent ahead to for the sake of its rate limit."""
+    flex: dict[tuple[UpstreamName, str], Capacity] = field(default_factory=dict)
+    """What is known of the flex tier, by upstream and model."""
+    at_flex: set[RequestId] = field(default_factory=set)
+    """Requests that a call at flex is under way for."""
     creations: dict[UpstreamName, deque[float]] = field(default_factory=dict)
     """When batches were created within the last hour."""
 
@@ -68,6 +74,7 @@ class Desk:
     settings: Settings
     planning: planner.Settings
     latencies: LatencyBook
+    mixes: MixBook = field(default_factory=MixBook)
     memory: Memory = field(default_factory=Memory)
 
     def upstream(self, queue: Queue) -> Upstream:
@@ -99,6 +106,28 @@ class Desk:
         learned = self.latencies.of(upstream, model).quantile(odds, now)
         rescue = self.settings.escalate.margin_seconds + self.settings.escalate.service_seconds
         return min(learned, self.latencies.prior.quantile(odds, now)) + rescue
+
+    def outlook(
+        self, upstream: UpstreamName, model: str, now: float, covers: Callable[[float], bool]
+    ) -> planner.Outlook:
+        """What the planner has to know of an upstream's model at this moment."""
+        escalate = self.settings.escalate
+        rescue = escalate.margin_seconds + escalate.service_seconds
+        return planner.Outlook(
+            batch_needs_seconds=self.batch_needs_seconds(upstream, model, now),
+            call_needs_seconds=rescue,
+            flex_needs_seconds=rescue + self.settings.flex.lead_seconds,
+            flex_under_seconds=self.planning.flex_under_seconds,
+            covers=covers,
+            mix=self.mixes.of(upstream, model),
+        )
+
+    def flex_capacity(self, upstream: UpstreamName, model: str) -> Capacity:
+        """What is known of an upstream's flex tier for a model."""
+        known = self.memory.flex.get((upstream, model))
+        if known is None:
+            known = self.memory.flex[upstream, model] = Capacity(self.settings.flex)
+        return known
 
     async def auth(self, queue: Queue) -> Auth:
         """The credential that buys for the queue."""

@@ -12,14 +12,17 @@ from collections import Counter, deque
 from collections.abc import Coroutine
 from typing import TypeVar
 
-from proxy.batching import clean, collect, escalate, learn, poll, recover, stage, submit
+from proxy.batching import calls, clean, collect, escalate, learn, poll, recover, stage, submit
 from proxy.batching.desk import Desk
 from proxy.batching.waitlist import Waitlist
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.errors import StandbyError, UpstreamFault
-from proxy.domain.events import StepFailed
+from proxy.domain.events import AnyEvent, RequestAccepted, StepFailed
 from proxy.domain.ids import BatchId, RequestId, UpstreamName
 from proxy.domain.moves import BatchPostponed
+from proxy.domain.tier import Tier
+from proxy.routing import escalation
+from proxy.routing.planner import Outlook
 
 Key = TypeVar("Key")
 GIVES_BACK = frozenset(BatchState) - {BatchState.IN_FLIGHT, BatchState.COLLECTED}
@@ -38,6 +41,8 @@ class Engine:
         self._due: deque[escalate.Due] = deque()
         self._first_move_at: dict[tuple[UpstreamName, str], float] = {}
         self._look_at: dict[UpstreamName, float] = {}
+        self._look_took_seconds = 0.0
+        self._newcomers: Counter[tuple[UpstreamName, str]] = Counter()
         self._swept_at = -math.inf
         self._woken = asyncio.Event()
         self._draining = False
@@ -57,6 +62,28 @@ class Engine:
     def slack_seconds(self, now: float) -> dict[tuple[UpstreamName, str], float]:
         """The time until the first waiting request has to move, by upstream and model."""
         return {pair: at - now for pair, at in self._first_move_at.items()}
+
+    def listen(self, event: AnyEvent) -> None:
+        """Count what is accepted between two looks, and look in time for it: at once where no batch is waited for."""
+        if not isinstance(event, RequestAccepted):
+            return
+        self._newcomers[event.upstream, event.model] += 1
+        within_seconds = self._desk.settings.look_seconds if event.tier is Tier.BATCH else self._soon_seconds()
+        self._look_within(within_seconds, event.upstream)
+
+    def outlook(self, upstream: UpstreamName, model: str, now: float) -> Outlook:
+        """What the planner has to know of an upstream's model."""
+        return self._desk.outlook(
+            upstream, model, now, lambda deadline_at: self._covers(upstream, model, deadline_at, now)
+        )
+
+    def _covers(self, upstream: UpstreamName, model: str, deadline_at: float, now: float) -> bool:
+        """Whether the rate limits can carry one more request with this deadline, and all that waits for an earlier
+        one, if no batch completes any more.
+        """
+        earlier = self._waitlist.due_by(upstream, model, deadline_at) + self._newcomers[upstream, model]
+        left_seconds = escalation.latest_call_at(deadline_at, self._desk.settings.escalate) - now
+        return left_seconds >= 0 and earlier < self._desk.limits.of(upstream, model, now).actual.room(left_seconds, now)
 
     def poke(self) -> None:
         """There may be something to do sooner than was said."""
@@ -85,7 +112,7 @@ class Engine:
         """Start all that is due at `now`; returns when to look again (infinity: on the next poke)."""
         failed_at = now + self._desk.settings.look_seconds
         try:
-            cut_at = await stage.cut_due_queues(self._desk, now)
+            cut_at = await stage.cut_due_queues(self._desk, now, self.outlook)
             batches = await self._desk.store.open_batches()
             looked_at = await self._escalate(batches, now, group)
             batches_at = self._start_steps(batches, now, group)
@@ -125,9 +152,16 @@ class Engine:
 
     def _look_soon(self) -> None:
         """Requests may be queued again: look at their deadlines at the next tick."""
-        soon = self._desk.clock.now() + self._desk.settings.tick_seconds
-        for upstream, look_at in self._look_at.items():
-            self._look_at[upstream] = min(look_at, soon)
+        for upstream in self._look_at:
+            self._look_within(self._soon_seconds(), upstream)
+
+    def _look_within(self, seconds: float, upstream: UpstreamName) -> None:
+        if upstream in self._look_at:
+            self._look_at[upstream] = min(self._look_at[upstream], self._desk.clock.now() + seconds)
+
+    def _soon_seconds(self) -> float:
+        """A tick; more where so much waits that looking takes long: no more than a tenth of the time goes into it."""
+        return max(self._desk.settings.tick_seconds, 9 * self._look_took_seconds)
 
     async def _step(self, batch: Batch) -> None:
         desk = self._desk
@@ -172,13 +206,16 @@ class Engine:
         """Look at the waiting requests when it is time, and start the due calls that the rate limits let through."""
         to_look_at = [name for name in self._desk.upstreams if now >= self._look_at.get(name, 0.0)]
         if to_look_at:
+            began = self._desk.clock.monotonic()
             await self._waitlist.refresh()
-        for upstream in to_look_at:
-            self._look(upstream, batches, now, group)
+            self._newcomers.clear()
+            for upstream in to_look_at:
+                self._look(upstream, batches, now, group)
+            self._look_took_seconds = self._desk.clock.monotonic() - began
         free_calls = self._desk.settings.calls_max - len(self._calls)
-        calls, next_call_at = escalate.take_calls(self._desk, self._due, now, free_calls)
-        for due in calls:
-            self._start_call(due.waiting.id, escalate.call(self._desk, due), group)
+        to_call, next_call_at = escalate.take_calls(self._desk, self._due, now, free_calls)
+        for due in to_call:
+            self._start_call(due.waiting.id, calls.call(self._desk, due), group)
         return min(next_call_at, *self._look_at.values())
 
     def _look(self, upstream: UpstreamName, batches: list[Batch], now: float, group: asyncio.TaskGroup) -> None:
@@ -194,7 +231,7 @@ class Engine:
         for batch in found.cancels:
             self._start_step(batch, escalate.cancel(self._desk, batch), group)
         for waiting in found.expired:
-            self._start_call(waiting.id, escalate.expire(self._desk, waiting), group)
+            self._start_call(waiting.id, calls.expire(self._desk, waiting), group)
 
     def _start_call(self, request_id: RequestId, work: Coroutine[None, None, None], group: asyncio.TaskGroup) -> None:
         if request_id in self._calls:

@@ -1,9 +1,9 @@
-"""Moving deferred requests to the synchronous tier in time: who must go now, which batches to cancel first, and the
-calls themselves.
+"""Moving deferred requests to the synchronous tiers in time: who must go now, and which batches to cancel first.
 
 The rule is `routing.escalation`'s: backward from the deadlines, earliest first, under the rate that the upstream's
 limits leave. Where most of a batch must move it is cancelled early enough to collect what it has finished; where only
-a few must, they are bought blind while their lines run on.
+a few must, they are bought blind while their lines run on. Shortly before its time, what may be bought at flex is
+tried there.
 """
 
 import math
@@ -13,51 +13,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from proxy.batching.desk import Desk
-from proxy.batching.settle import Delivery, Owed, lost_row, settle
 from proxy.batching.waitlist import Waitlist
-from proxy.domain.answer import Answer
-from proxy.domain.attempt import Attempt, AttemptKind
 from proxy.domain.batch import Batch, BatchState
-from proxy.domain.errors import Retry, UpstreamFault
-from proxy.domain.events import (
-    EscalationReason,
-    OutcomeLabel,
-    RateLimited,
-    RequestEscalated,
-    RequestFinished,
-    WasteBooked,
-)
-from proxy.domain.ids import AttemptId, UpstreamName
-from proxy.domain.moves import (
-    AttemptLost,
-    AttemptRefused,
-    AttemptSent,
-    AttemptWithdrawn,
-    BatchAbandoned,
-    CallPlanned,
-    CancelRequested,
-    Conflict,
-    RequestExpired,
-)
+from proxy.domain.events import EscalationReason
+from proxy.domain.ids import UpstreamName
+from proxy.domain.moves import BatchAbandoned, CancelRequested
 from proxy.domain.request import Stage, Waiting
 from proxy.domain.tier import Tier
-from proxy.routing import escalation, polling
-from proxy.upstream.interface import Call
-from proxy.wire.errors import error_body
+from proxy.routing import escalation, flex, polling
 
 CROWD = 50
 """So many waiting requests depend on a rate limit that should be known."""
-TOO_MANY_REQUESTS = 429
-RETRIED_STATUSES = frozenset({408, 409, 425, TOO_MANY_REQUESTS})
-GATEWAY_TIMEOUT = 504
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A request to buy synchronously now."""
+    """A request to buy synchronously now.
+
+    `reason` is None for one that has come to be bought at this tier: that is no escalation. `until` is when the call
+    has to be over, so that there is time for another.
+    """
 
     waiting: Waiting
-    reason: EscalationReason
+    reason: EscalationReason | None
+    tier: Tier = Tier.STANDARD
+    until: float = math.inf
 
 
 @dataclass(slots=True)
@@ -82,7 +62,7 @@ def look(desk: Desk, upstream: UpstreamName, waitlist: Waitlist, batches: Sequen
     found = Look(math.inf)
     for model, everybody in waitlist.groups(upstream):
         found.look_again_at = min(found.look_again_at, now + desk.settings.look_seconds)
-        idle = [waiting for waiting in everybody if not waiting.calling]
+        idle = [waiting for waiting in everybody if not waiting.calling or waiting.id in desk.memory.at_flex]
         over = bisect_right(idle, now - settings.overtime_seconds, key=lambda waiting: waiting.deadline_at)
         found.expired += idle[:over]
         if idle[over:]:
@@ -111,13 +91,35 @@ def _look_at_model(
     due = [Due(w, EscalationReason.DEADLINE) for w in group[lost:needed]]
     due += [Due(w, EscalationReason.WORN) for w in group[needed:] if _is_worn(desk, w)]
     due += [Due(w, EscalationReason.DEADLINE) for w in group[:lost]]
+    due += _for_flex(desk, upstream, model, group[needed:], times[needed:], now)
     if not due and _needs_scout(desk, upstream, model, group, rate):
         due = [Due(group[0], EscalationReason.SCOUT)]
-    found.due += due
+    found.due += (item for item in due if item.waiting.id not in desk.memory.at_flex)
     found.abandons += _still_planned(batches, [item.waiting for item in due])
     found.cancels += _to_cancel(desk, group, times, batches, now)
     next_move_at = times[needed] if needed < len(times) else math.inf
     found.look_again_at = min(found.look_again_at, max(next_move_at, now + desk.settings.tick_seconds))
+
+
+def _for_flex(
+    desk: Desk, upstream: UpstreamName, model: str, group: Sequence[Waiting], times: Sequence[float], now: float
+) -> list[Due]:
+    """Who to try at flex now, of those that need not move to the standard tier yet."""
+    may_ask = now >= desk.flex_capacity(upstream, model).asked_again_at
+    if not may_ask or not desk.upstreams[upstream].capabilities.flex:
+        return []
+    return [
+        Due(waiting, EscalationReason.DEADLINE if waits_for_batch else None, Tier.FLEX, move_at)
+        for waiting, move_at in zip(group, times, strict=True)
+        if Tier.FLEX in waiting.tiers
+        and not _is_worn(desk, waiting)
+        and flex.may_begin(
+            move_at=move_at,
+            waits_for_batch=(waits_for_batch := Tier.BATCH in waiting.tiers),
+            now=now,
+            settings=desk.settings.flex,
+        )
+    ]
 
 
 def _needs_scout(desk: Desk, upstream: UpstreamName, model: str, group: Sequence[Waiting], rate: float) -> bool:
@@ -137,14 +139,20 @@ def _is_worn(desk: Desk, waiting: Waiting) -> bool:
 def take_calls(desk: Desk, due: deque[Due], now: float, free_calls: int) -> tuple[list[Due], float]:
     """The due calls that may start now under the rate limit, taken off the list; and when the next may.
 
-    A call that waits for its backoff goes to the end of the line; the limit of one model does not stop another's.
+    A call that waits for its backoff keeps its place; the limit of one model does not stop another's. Calls at flex are
+    slow: they never take all the places.
     """
+    free_at_flex = desk.settings.calls_max * desk.settings.flex.calls_share - len(desk.memory.at_flex)
     calls: list[Due] = []
     put_back: list[Due] = []
     next_at = math.inf
     while due and len(calls) < free_calls:
         item = due.popleft()
         waiting = item.waiting
+        if item.tier is Tier.FLEX:
+            if free_at_flex < 1 or item.until - now < desk.settings.flex.least_seconds:
+                continue
+            free_at_flex -= 1
         limits = desk.limits.of(waiting.queue.upstream, waiting.queue.model, now).actual
         ready_at = max(waiting.ready_at, limits.ready_at(waiting.estimated_tokens, now))
         if ready_at > now:
@@ -227,110 +235,3 @@ async def abandon(desk: Desk, batch: Batch) -> None:
     """Take back a batch that has not begun to upload."""
     now = desk.clock.now()
     await desk.move(BatchAbandoned(batch.id, now, ready_at=now, tries_spent=0))
-
-
-async def expire(desk: Desk, waiting: Waiting) -> None:
-    """The deadline and the overtime are over: tell the client why there is no answer."""
-    now = desk.clock.now()
-    refusal = desk.memory.last_refusal.get(waiting.id, "no tier of the upstream gave one")
-    message = f"No answer by the deadline and {desk.settings.escalate.overtime_seconds:g} s beyond it: {refusal}"
-    body = error_body(status=GATEWAY_TIMEOUT, message=message, code="deadline_exceeded")
-    headers = (("Content-Type", "application/json"), ("x-should-retry", "false"))
-    answer = Answer(GATEWAY_TIMEOUT, headers, body, Tier.STANDARD)
-    if not await desk.move(RequestExpired(waiting.id, now, answer)):
-        return
-    desk.forget_request(waiting.id)
-    desk.announce(
-        RequestFinished(
-            request_id=waiting.id,
-            tenant=waiting.tenant,
-            upstream=waiting.queue.upstream,
-            model=waiting.queue.model,
-            endpoint=waiting.queue.endpoint,
-            policy=waiting.policy,
-            tier=None,
-            outcome=OutcomeLabel.EXPIRED,
-            status=GATEWAY_TIMEOUT,
-            accepted_at=waiting.accepted_at,
-            deadline_at=waiting.deadline_at,
-            at=now,
-            batch_id=None,
-            row=None,
-        )
-    )
-
-
-async def call(desk: Desk, due: Due) -> None:
-    """Buy one answer synchronously. The intent is on disk before the call."""
-    waiting = due.waiting
-    now = desk.clock.now()
-    attempt = Attempt(desk.ids.attempt(now), waiting.id, AttemptKind.CALL, Tier.STANDARD, None, now)
-    planned, _ = await desk.store.apply([CallPlanned(attempt), AttemptSent(attempt.id, now)])
-    if isinstance(planned, Conflict):
-        return
-    desk.announce(
-        RequestEscalated(
-            request_id=waiting.id,
-            upstream=waiting.queue.upstream,
-            model=waiting.queue.model,
-            reason=due.reason,
-            blind=waiting.batch_id is not None,
-            slack_seconds=waiting.deadline_at - now,
-            at=now,
-        )
-    )
-    body = await desk.store.body(waiting.id)
-    if body is None:
-        await desk.move(AttemptWithdrawn(attempt.id, now))
-        return
-    upstream = desk.upstream(waiting.queue)
-    try:
-        bought = await upstream.call(await desk.auth(waiting.queue), waiting.queue.endpoint, body, attempt.tier)
-    except UpstreamFault as fault:
-        await _call_failed(desk, waiting, attempt.id, fault)
-        return
-    await _call_answered(desk, waiting, attempt.id, bought)
-
-
-async def _call_answered(desk: Desk, waiting: Waiting, attempt_id: AttemptId, bought: Call) -> None:
-    now = desk.clock.now()
-    status = bought.answer.status
-    limits = desk.limits.of(waiting.queue.upstream, waiting.queue.model, now).actual
-    limits.observe(bought.rate, now)
-    if status in RETRIED_STATUSES or status >= 500:  # noqa: PLR2004  HTTP's border
-        if status == TOO_MANY_REQUESTS:
-            kind = limits.refused(bought.rate, waiting.estimated_tokens, now)
-            desk.announce(RateLimited(waiting.queue.upstream, waiting.queue.model, kind, now))
-        refusal = f"upstream answered {status}"
-        await _refuse(desk, waiting, attempt_id, refusal, bought.rate.retry_after_seconds or 0.0)
-        return
-    await settle(desk, [Delivery(_owed(waiting), attempt_id, None, bought.answer)], now)
-
-
-async def _call_failed(desk: Desk, waiting: Waiting, attempt_id: AttemptId, fault: UpstreamFault) -> None:
-    if fault.retry is not Retry.UNKNOWN_IF_BILLED:
-        await _refuse(desk, waiting, attempt_id, fault.message, fault.after_seconds or 0.0)
-        return
-    now = desk.clock.now()
-    row = lost_row(_owed(waiting), attempt_id, Tier.STANDARD, now)
-    ready_at = now + _note_failure(desk, waiting, fault.message)
-    if await desk.move(AttemptLost(attempt_id, now, ready_at, row)):
-        desk.announce(WasteBooked(row))
-
-
-async def _refuse(desk: Desk, waiting: Waiting, attempt_id: AttemptId, refusal: str, after_seconds: float) -> None:
-    now = desk.clock.now()
-    wait_seconds = max(_note_failure(desk, waiting, refusal), after_seconds)
-    await desk.move(AttemptRefused(attempt_id, now, ready_at=now + wait_seconds, tries_spent=0))
-
-
-def _note_failure(desk: Desk, waiting: Waiting, refusal: str) -> float:
-    """Remember what upstream said; returns how long to wait before the next call."""
-    failures = desk.memory.call_failures.get(waiting.id, 0)
-    desk.memory.call_failures[waiting.id] = failures + 1
-    desk.memory.last_refusal[waiting.id] = refusal
-    return desk.backoff_seconds(failures)
-
-
-def _owed(waiting: Waiting) -> Owed:
-    return Owed(waiting.id, waiting.tenant, waiting.queue, waiting.policy, waiting.accepted_at, waiting.deadline_at)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from proxy.routing import cutting, escalation, polling
+from proxy.routing.flex import Settings as FlexSettings
 
 FILE_EXPIRY_MIN, FILE_EXPIRY_MAX = 3600, 2_592_000
 """What OpenAI takes as `expires_after.seconds`."""
@@ -46,6 +47,7 @@ class Settings:
     cut: cutting.Settings = field(default_factory=cutting.Settings)
     poll: polling.Settings = field(default_factory=polling.Settings)
     escalate: escalation.Settings = field(default_factory=escalation.Settings)
+    flex: FlexSettings = field(default_factory=FlexSettings)
 
     def __post_init__(self) -> None:
         for name in ("tick_seconds", "look_seconds", "backoff_seconds", "sweep_seconds"):

@@ -1,36 +1,39 @@
 """Cutting queues into batches: which requests share one, decided by `routing.cutting`, written as one move."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from proxy.batching.desk import Desk
 from proxy.domain.attempt import Attempt, AttemptKind
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.events import BatchCut, CutReason
+from proxy.domain.ids import UpstreamName
 from proxy.domain.moves import BatchPlanned
 from proxy.domain.request import Pending, Queue, QueueDepth
 from proxy.domain.tier import Tier
-from proxy.routing import cutting
+from proxy.routing import cutting, planner
 
+Outlooks = Callable[[UpstreamName, str, float], planner.Outlook]
 PENDING_MAX = 100_000
 """How many queued requests of one queue are looked at for one batch: two full batches."""
 
 
-async def cut_due_queues(desk: Desk, now: float) -> float:
+async def cut_due_queues(desk: Desk, now: float, outlook: Outlooks) -> float:
     """Cut every queue that is due. Returns when to look again, infinity when nothing waits."""
     look_again_at = math.inf
     for depth in await desk.store.queues(now, tries_max=desk.settings.tries_max, deadline_after=now):
         if not desk.sells_batches(depth.queue.upstream, now):
             look_again_at = min(look_again_at, desk.rung_lost_until(depth.queue.upstream))
             continue
-        look_again_at = min(look_again_at, await _cut_queue(desk, depth.queue, now))
+        look_again_at = min(look_again_at, await _cut_queue(desk, depth.queue, now, outlook))
     return look_again_at
 
 
-async def _cut_queue(desk: Desk, queue: Queue, now: float) -> float:
+async def _cut_queue(desk: Desk, queue: Queue, now: float, outlook: Outlooks) -> float:
     """Cut the groups of a queue that are due. Requests that a batch would not help wait for their escalation."""
     settings = _settings_for(desk, queue)
-    needs_seconds = desk.batch_needs_seconds(queue.upstream, queue.model, now)
+    needs_seconds = planner.time_for_batch(outlook(queue.upstream, queue.model, now), now)
     pending = await desk.store.pending(
         queue, now, tries_max=desk.settings.tries_max, deadline_after=now + needs_seconds, limit=PENDING_MAX
     )

@@ -1,5 +1,6 @@
 """A copy of everything that waits, kept true by what the store says has changed: what escalation looks at, often."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from operator import attrgetter
 
@@ -50,6 +51,13 @@ class Waitlist:
         for pair in self._known:
             if pair[0] == upstream:
                 yield pair[1], self._in_order(pair)
+
+    def due_by(self, upstream: UpstreamName, model: str, deadline_at: float) -> int:
+        """How many of a model's requests have this deadline or an earlier one."""
+        pair = upstream, model
+        if pair not in self._known:
+            return 0
+        return bisect_right(self._in_order(pair), deadline_at, key=lambda waiting: waiting.deadline_at)
 
     def _in_order(self, pair: Pair) -> list[Waiting]:
         found = self._sorted.get(pair)

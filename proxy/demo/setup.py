@@ -6,7 +6,7 @@ from proxy.batching.settings import Settings as BatchingSettings
 from proxy.config.settings import Config, StoreSettings, UpstreamSettings
 from proxy.emulator.settings import Settings as EmulatorSettings
 from proxy.emulator.turnaround import LogNormal
-from proxy.routing import cutting, escalation, latency, planner, polling
+from proxy.routing import cutting, escalation, flex, latency, planner, polling
 from proxy.server.settings import Settings as ServerSettings
 
 TIME_SCALE = 1440.0
@@ -41,7 +41,8 @@ def proxy(folder: Path, upstream: str) -> Config:
                 half_life_slow_seconds=60.0,
                 half_life_fast_seconds=15.0,
                 horizon_seconds=60.0,
-            )
+            ),
+            flex_under_seconds=2.5,
         ),
         batching=BatchingSettings(
             tick_seconds=0.1,
@@ -51,6 +52,7 @@ def proxy(folder: Path, upstream: str) -> Config:
             backoff_max_seconds=2.0,
             cut=cutting.Settings(age_seconds=1.5, age_share=0.1, deadline_near_seconds=8.0),
             poll=polling.Settings(min_seconds=0.2, max_seconds=1.0, closing_seconds=0.2, deadline_lead_seconds=2.5),
+            flex=flex.Settings(lead_seconds=2.0, least_seconds=0.5, pause_seconds=0.2, pause_max_seconds=2.0),
             escalate=escalation.Settings(
                 margin_seconds=1.5, service_seconds=1.0, cancel_lead_seconds=1.0, cancel_notice_seconds=1.0
             ),

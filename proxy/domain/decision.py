@@ -72,13 +72,19 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     DEADLINE_ALLOWS = "deadline_allows"
     """There is time for a batch."""
+    DEADLINE_ALLOWS_FLEX = "deadline_allows_flex"
+    """There is time for a call at flex, and none for a batch or no batch to be had."""
+    CAPACITY_SHORT = "capacity_short"
+    """There is no time for a batch, nor room under the rate limits: a batch has the better odds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The outcome of policy and planner: where a request starts, and why.
 
-    `tier` BATCH means deferred; every other tier is bought at once. `deadline_at` is None for urgent requests.
+    `deadline_at` is None for urgent requests. `tiers` are those that a deferred request may be bought at; one that is
+    bought at once has none. `best_effort` is whether the rate limits might not carry a deferred request in time, if
+    no batch answers it.
     """
 
     tier: Tier
@@ -86,3 +92,10 @@ class Decision:
     policy: str
     deadline_at: float | None = None
     delivery: Delivery = Delivery.HOLD
+    tiers: frozenset[Tier] = frozenset()
+    best_effort: bool = False
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether the request waits; otherwise it is bought at once."""
+        return bool(self.tiers)

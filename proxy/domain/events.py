@@ -21,8 +21,6 @@ class EscalationReason(StrEnum):
     """Waiting longer would put the deadline at risk."""
     WORN = "worn"
     """Batches failed it too often."""
-    BATCH_UNAVAILABLE = "batch_unavailable"
-    """The upstream no longer takes batches."""
     SCOUT = "scout"
     """One of a crowd goes ahead, because nobody knows the rate limit that the others may depend on."""
 
@@ -106,7 +104,9 @@ class CallFinished:
 
 @dataclass(frozen=True, slots=True)
 class RequestAccepted:
-    """A deferred request is durable."""
+    """A deferred request is durable. `tier` is where it starts; `best_effort` is whether the rate limits might not
+    carry it in time if no batch does.
+    """
 
     request_id: RequestId
     tenant: TenantId
@@ -114,7 +114,9 @@ class RequestAccepted:
     model: str
     endpoint: str
     policy: str
+    tier: Tier
     deadline_at: float
+    best_effort: bool
     at: float
 
 
@@ -161,6 +163,7 @@ class RequestEscalated:
     request_id: RequestId
     upstream: UpstreamName
     model: str
+    tier: Tier
     reason: EscalationReason
     blind: bool
     slack_seconds: float

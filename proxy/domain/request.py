@@ -53,6 +53,7 @@ class Request:
     `fingerprint` is the SHA-256 of the client's original body: it finds the work that an SDK's retry belongs to.
     `stream` and `include_usage` say in which shape the client wants the answer.
     `estimated_tokens` is the prompt's size for the provider's enqueued-token budget.
+    `tiers` are those that it may be bought at: without BATCH it waits for a call only.
     """
 
     id: RequestId
@@ -69,6 +70,7 @@ class Request:
     estimated_tokens: int
     accepted_at: float
     deadline_at: float
+    tiers: frozenset[Tier] = frozenset({Tier.BATCH, Tier.STANDARD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +144,4 @@ class Waiting:
     accepted_at: float
     deadline_at: float
     estimated_tokens: int
+    tiers: frozenset[Tier] = frozenset({Tier.BATCH, Tier.STANDARD})

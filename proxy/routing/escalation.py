@@ -71,7 +71,7 @@ def move_times(deadlines: Sequence[float], *, settings: Settings, rate_per_secon
     times = [0.0] * len(deadlines)
     following = math.inf
     for index in range(len(deadlines) - 1, -1, -1):
-        following = min(_latest_call_at(deadlines[index], settings), following) - apart
+        following = min(latest_call_at(deadlines[index], settings), following) - apart
         times[index] = following
     return times
 
@@ -149,6 +149,6 @@ def _gain(batch: Prospects, left_seconds: float, settings: Settings) -> float:
     return kept - (in_time * harvested + (1 - in_time) * (1 + done * price))
 
 
-def _latest_call_at(deadline_at: float, settings: Settings) -> float:
+def latest_call_at(deadline_at: float, settings: Settings) -> float:
     """The last instant at which a synchronous call for this deadline may start."""
     return deadline_at - settings.service_seconds - settings.margin_seconds

@@ -1,16 +1,18 @@
-"""Where a request starts: urgency, terms, offer and prices in, a decision with its reason out. Pure and total.
+"""Where a request starts: urgency, terms, offer, prices and outlook in, a decision with its reason out. Pure and total.
 
-The plain rule: what says that it can wait goes to the batch tier if a batch is allowed, sold, cheaper, and has the time
-that it needs; everything else is bought at once at the standard tier. Nothing is ever bought dearer than standard, nor
-at flex, unless the client names that tier.
+What says that it can wait goes to the cheapest tier that has the time it needs. A batch needs hours to be likely; flex,
+a synchronous call that may find no capacity, needs minutes and serves what batches cannot. Everything else is bought at
+once at the standard tier. Nothing is ever bought dearer than standard, unless the client names that tier.
 """
 
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from proxy.domain.decision import Decision, Delivery, Priority, Reason, Urgency, UrgencySource
 from proxy.domain.tier import Tier
 from proxy.routing import latency
-from proxy.routing.pricing import PriceBook
+from proxy.routing.pricing import Mix, PriceBook, is_cheaper
 from proxy.routing.terms import Terms
 
 DEFERRABLE_DEADLINE_SECONDS = 86_400.0
@@ -24,14 +26,18 @@ class Settings:
     - `batches`: how completion times are learned, and what is believed before there is experience.
     - `billed_twice_share`: the share of requests, of those that have to be bought synchronously after all, that their
       batch will have billed as well.
+    - `flex_under_seconds`: with less time than this, flex goes before a batch of the same price.
     """
 
     batches: latency.Settings = field(default_factory=latency.Settings)
     billed_twice_share: float = 0.3
+    flex_under_seconds: float = 3600.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.billed_twice_share <= 1:
             raise ValueError(f"billed_twice_share: {self.billed_twice_share} is no share; give 0 to 1, such as 0.3")
+        if not 0 <= self.flex_under_seconds < math.inf:
+            raise ValueError(f"flex_under: {self.flex_under_seconds} is no time; give 0 s or more, such as 1h")
 
 
 def odds_needed(price_share: float, billed_twice_share: float) -> float:
@@ -55,6 +61,39 @@ class Offer:
     endpoints: frozenset[str]
 
 
+FLEX_ENDPOINTS = frozenset({"/v1/chat/completions", "/v1/responses"})
+"""What OpenAI sells at flex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known at this moment of one upstream and model.
+
+    - `batch_needs_seconds`: how much time a request must have for a batch to be worth trying, a call after it included.
+    - `call_needs_seconds`: how much a synchronous call needs, room for the unforeseen included.
+    - `flex_needs_seconds`: how much a call at flex needs, one at the standard tier after it included.
+    - `flex_under_seconds`: with less time than this, flex goes before a batch of the same price.
+    - `covers`: whether the rate limits leave room to buy everything that waits and is due by this deadline, and one
+      request more, synchronously.
+    - `mix`: what requests here are made of, None when there is no experience.
+    """
+
+    batch_needs_seconds: float
+    call_needs_seconds: float
+    flex_needs_seconds: float
+    flex_under_seconds: float
+    covers: Callable[[float], bool]
+    mix: Mix | None = None
+
+
+def time_for_batch(outlook: Outlook, now: float) -> float:
+    """How much time a request must have to be put into a batch now: that for which a batch is worth trying, or, where
+    the rate limits cannot carry what is due by then, only that for a call.
+    """
+    needed = outlook.batch_needs_seconds
+    return needed if outlook.covers(now + needed) else min(needed, outlook.call_needs_seconds)
+
+
 def decide(
     *,
     urgency: Urgency,
@@ -66,9 +105,9 @@ def decide(
     line_bytes_max: int,
     book: PriceBook,
     now: float,
-    needs_seconds: float,
+    outlook: Outlook,
 ) -> Decision:
-    """Decide one request. `needs_seconds` is the time that a batch of this upstream and model needs.
+    """Decide one request.
 
     The decision carries the deadline in force also where the request is bought at once because of it or in spite of
     it; it carries none where urgency was chosen, by the client or by the policy.
@@ -82,17 +121,61 @@ def decide(
     deadline_at = deadline_in_force(urgency, terms, now)
     if deadline_at is None:
         return Decision(Tier.STANDARD, Reason.NO_DEADLINE, terms.policy)
-    at_once = Decision(Tier.STANDARD, Reason.DEADLINE_SHORT, terms.policy, deadline_at)
     obstacle = _no_batch_for_kind(terms, offer, endpoint)
     if obstacle is None and body_bytes > line_bytes_max:
         obstacle = Reason.TOO_LARGE
     if obstacle is None:
-        obstacle = _no_batch_for_price(book, model)
-    if obstacle is not None:
-        return replace(at_once, reason=obstacle)
-    if deadline_at - now < max(needs_seconds, terms.deadline_min_seconds or 0.0):
-        return at_once
-    return Decision(Tier.BATCH, Reason.DEADLINE_ALLOWS, terms.policy, deadline_at, delivery(urgency, terms))
+        obstacle = _no_batch_for_price(book, model, outlook.mix)
+    left_seconds = deadline_at - now
+    has_flex = _has_flex(terms, offer, endpoint, book, model, outlook.mix)
+    tier, reason = _start(
+        left_seconds=left_seconds,
+        floor_seconds=terms.deadline_min_seconds or 0.0,
+        obstacle=obstacle,
+        flex=has_flex and left_seconds >= outlook.flex_needs_seconds,
+        flex_is_cheaper=has_flex and _is_cheaper(book, model, Tier.FLEX, Tier.BATCH, outlook.mix),
+        covered=outlook.covers(deadline_at),
+        outlook=outlook,
+    )
+    if tier is Tier.STANDARD:
+        return Decision(tier, reason, terms.policy, deadline_at)
+    return Decision(
+        tier,
+        reason,
+        terms.policy,
+        deadline_at,
+        delivery(urgency, terms),
+        tiers=frozenset({tier, Tier.STANDARD, *([Tier.FLEX] if has_flex else [])}),
+        best_effort=not outlook.covers(deadline_at),
+    )
+
+
+def _start(
+    *,
+    left_seconds: float,
+    floor_seconds: float,
+    obstacle: Reason | None,
+    flex: bool,
+    flex_is_cheaper: bool,
+    covered: bool,
+    outlook: Outlook,
+) -> tuple[Tier, Reason]:
+    """The tier to start at. `obstacle` is what speaks against a batch, time left aside.
+
+    Where the rate limits cannot carry all that is due, what has no time for a batch goes into one all the same: a call
+    at once would only join a queue that is full already.
+    """
+    if left_seconds < floor_seconds:
+        return Tier.STANDARD, obstacle or Reason.DEADLINE_SHORT
+    fits_batch = obstacle is None and left_seconds >= outlook.batch_needs_seconds
+    goes_first = flex_is_cheaper or left_seconds < outlook.flex_under_seconds
+    if flex and (obstacle is not None or (covered and (goes_first or not fits_batch))):
+        return Tier.FLEX, Reason.DEADLINE_ALLOWS_FLEX
+    if fits_batch:
+        return Tier.BATCH, Reason.DEADLINE_ALLOWS
+    if obstacle is None and not covered and left_seconds >= outlook.call_needs_seconds:
+        return Tier.BATCH, Reason.CAPACITY_SHORT
+    return Tier.STANDARD, obstacle or Reason.DEADLINE_SHORT
 
 
 def deadline_in_force(urgency: Urgency, terms: Terms, now: float) -> float | None:
@@ -146,12 +229,23 @@ def _no_batch_for_kind(terms: Terms, offer: Offer, endpoint: str) -> Reason | No
     return None if Tier.BATCH in terms.tiers else Reason.TIER_NOT_ALLOWED
 
 
-def _no_batch_for_price(book: PriceBook, model: str) -> Reason | None:
+def _no_batch_for_price(book: PriceBook, model: str, mix: Mix | None) -> Reason | None:
     """A batch has to be cheaper as far as anybody knows; where no price is known, the client's word is enough."""
-    standard = book.rates(model, Tier.STANDARD)
-    batch = book.rates(model, Tier.BATCH)
-    if standard is None:
+    if book.rates(model, Tier.STANDARD) is None:
         return None
-    if batch is None:
+    if book.rates(model, Tier.BATCH) is None:
         return Reason.NOT_SOLD_AS_BATCH
-    return None if batch.is_cheaper_than(standard) else Reason.BATCH_NOT_CHEAPER
+    return None if _is_cheaper(book, model, Tier.BATCH, Tier.STANDARD, mix) else Reason.BATCH_NOT_CHEAPER
+
+
+def _has_flex(terms: Terms, offer: Offer, endpoint: str, book: PriceBook, model: str, mix: Mix | None) -> bool:
+    """Flex has to be allowed, sold, and known to be cheaper: nobody has asked for it."""
+    if not offer.flex or Tier.FLEX not in terms.tiers or endpoint not in FLEX_ENDPOINTS:
+        return False
+    return _is_cheaper(book, model, Tier.FLEX, Tier.STANDARD, mix)
+
+
+def _is_cheaper(book: PriceBook, model: str, tier: Tier, than: Tier, mix: Mix | None) -> bool:
+    """Whether both prices are known and the first is lower for requests like these."""
+    rates, others = book.rates(model, tier), book.rates(model, than)
+    return rates is not None and others is not None and is_cheaper((tier, rates), (than, others), mix)

@@ -50,6 +50,34 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class Mix:
+    """What requests are made of, as far as experience goes.
+
+    `output_per_input` tokens; `cached_share` of the input tokens that synchronous calls found in the provider's cache,
+    and `cached_share_in_batches` of those in batches.
+    """
+
+    output_per_input: float
+    cached_share: float
+    cached_share_in_batches: float = 0.0
+
+
+def is_cheaper(one: tuple[Tier, Rates], other: tuple[Tier, Rates], mix: Mix | None) -> bool:
+    """Whether requests of this mix cost less at the one tier than at the other; without a mix, whether any do and none
+    cost more. Cached input can make a synchronous call the cheaper one: not every batch price has that discount.
+    """
+    if mix is None:
+        return one[1].is_cheaper_than(other[1])
+    return _expected(*one, mix) < _expected(*other, mix)
+
+
+def _expected(tier: Tier, rates: Rates, mix: Mix) -> Decimal:
+    """Dollars per input token, with the output that comes with it."""
+    cached = Decimal(mix.cached_share_in_batches if tier is Tier.BATCH else mix.cached_share)
+    return (1 - cached) * rates.input + cached * rates.cached_input + Decimal(mix.output_per_input) * rates.output
+
+
+@dataclass(frozen=True, slots=True)
 class TierPrice:
     """An operator's price of one tier, in dollars per million tokens. `cached` None: cached input costs `input`."""
 

@@ -12,6 +12,9 @@ from proxy.domain.events import LimitKind
 from proxy.domain.limits import RateReading
 
 MINUTE_SECONDS = 60.0
+FLOW_SECONDS = 300.0
+PRESENT_SECONDS = 1800.0
+"""The urgent traffic of the moment is expected to go on for so long; after that, to leave what it is asked to leave."""
 _SIZE_WEIGHT = 0.05
 """How much one call moves the mean size: the last twenty count most."""
 
@@ -91,6 +94,26 @@ class Bucket:
         return now if lacking <= 0 else now + lacking * MINUTE_SECONDS / self.per_minute
 
 
+class Flow:
+    """How many urgent calls per second there are at present: an average in which the last five minutes count most."""
+
+    def __init__(self, now: float) -> None:
+        self._sum = 0.0
+        self._at = now
+
+    def add(self, now: float) -> None:
+        self._fade(now)
+        self._sum += 1.0
+
+    def per_second(self, now: float) -> float:
+        self._fade(now)
+        return self._sum / FLOW_SECONDS
+
+    def _fade(self, now: float) -> None:
+        self._sum *= math.exp(-max(0.0, now - self._at) / FLOW_SECONDS)
+        self._at = max(self._at, now)
+
+
 class RateLimits:
     """The limits of one model group at one upstream, and what is left of them."""
 
@@ -108,6 +131,7 @@ class RateLimits:
         self._buckets: dict[LimitKind, Bucket] = {}
         self._blocked_until = now
         self._mean_tokens: float | None = None
+        self._urgent = Flow(now)
         for kind in LimitKind:
             self._fit(kind, now)
 
@@ -143,8 +167,10 @@ class RateLimits:
             self._buckets[kind].empty(now)
         return kind
 
-    def spend(self, tokens: int, now: float) -> None:
+    def spend(self, tokens: int, now: float, *, urgent: bool = False) -> None:
         """A call is being made. Never refuses: an urgent call does not ask, a deferred one has asked `ready_at`."""
+        if urgent:
+            self._urgent.add(now)
         if LimitKind.REQUESTS in self._buckets:
             self._buckets[LimitKind.REQUESTS].take(1, now)
         if LimitKind.TOKENS in self._buckets:
@@ -174,6 +200,15 @@ class RateLimits:
         if LimitKind.TOKENS in self._buckets and size:
             rates.append(self._buckets[LimitKind.TOKENS].per_minute / size)
         return min(rates, default=math.inf) / MINUTE_SECONDS * (1 - self._settings.headroom)
+
+    def room(self, seconds: float, now: float) -> float:
+        """How many deferred calls can be made within so many seconds from now, beside urgent traffic as it is now."""
+        rate = self.available_rate_per_second()
+        if math.isinf(rate):
+            return math.inf
+        present = min(seconds, PRESENT_SECONDS)
+        rate_at_present = min(rate, max(0.0, rate / (1 - self._settings.headroom) - self._urgent.per_second(now)))
+        return present * rate_at_present + (seconds - present) * rate
 
     def used_ratio(self, now: float) -> float:
         """The used share of the scarcer limit: 0 unused or unknown, 1 all used, more than 1 overdrawn."""

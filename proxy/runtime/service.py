@@ -163,11 +163,13 @@ async def _build(
         announce=announcer.announce,
         poke_engine=engine.poke,
         batch_is_sold=_batch_is_sold(desk),
-        batch_needs_seconds=desk.batch_needs_seconds,
+        outlook=engine.outlook,
         metrics_page=metrics_page,
         hop=f"standby-{secrets.token_hex(6)}",
     )
     state = State(desk=desk, engine=engine, house=house, announcer=announcer)
+    announcer.connect(engine.listen)
+    announcer.connect(desk.mixes.listen)
     connect(announcer, metrics, holds, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(config.server.host, config.server.port, desk, engine, house, metrics, state, announcer, policy_watch)

@@ -67,18 +67,20 @@ async def list_all(house: House, caller: Caller, query: dict[str, str]) -> web.R
     return reply(200, msgspec.json.encode(body))
 
 
-async def accepted(house: House, tenant: TenantId, request_id: RequestId) -> web.Response:
+async def accepted(house: House, tenant: TenantId, request_id: RequestId, *, best_effort: bool) -> web.Response:
     """The 202 that a client asked for with `Prefer: respond-async`."""
     view = await house.store.get(request_id, tenant)
     if view is None:
         raise ClientFault(f"There is no deferred request {request_id}.", status=NOT_FOUND, code="not_found")
-    headers = (
+    headers = [
         JSON,
         ("Location", f"/v1/deferred/{request_id}"),
         ("Preference-Applied", "respond-async"),
         ("Retry-After", str(POLL_SECONDS)),
         ("X-Standby-Request-Id", request_id),
-    )
+    ]
+    if best_effort:
+        headers.append(("X-Standby-Best-Effort", "true"))
     return reply(ACCEPTED, msgspec.json.encode(resource(view, None)), headers)
 
 

@@ -36,11 +36,16 @@ WHITESPACE = b" "
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A client that waits for a deferred request. `until` ends the hold early (`Prefer: wait=`), None never does."""
+    """A client that waits for a deferred request. `until` ends the hold early (`Prefer: wait=`), None never does.
+
+    `tier` is where the request has started.
+    """
 
     request: web.BaseRequest
     request_id: RequestId
+    tier: Tier
     reason: Reason
+    best_effort: bool
     endpoint: str
     stream: bool
     include_usage: bool
@@ -124,7 +129,9 @@ class _Line:
     async def _commit(self, content_type: str) -> web.StreamResponse:
         if self.committed is None:
             held = self._held
-            headers = outcome_headers(request_id=held.request_id, tier=Tier.BATCH, reason=held.reason)
+            headers = outcome_headers(
+                request_id=held.request_id, tier=held.tier, reason=held.reason, best_effort=held.best_effort
+            )
             self.committed = await self.begin(200, (("Content-Type", content_type), *headers))
         return self.committed
 
@@ -214,16 +221,17 @@ def _error(status: int, message: str) -> Answer:
 
 
 def _identity(held: Held) -> list[tuple[str, str]]:
-    return outcome_headers(request_id=held.request_id, tier=Tier.BATCH, reason=held.reason)
+    return outcome_headers(request_id=held.request_id, tier=held.tier, reason=held.reason, best_effort=held.best_effort)
 
 
 def _outcome(held: Held, view: RequestView) -> list[tuple[str, str]]:
     return outcome_headers(
         request_id=view.id,
-        tier=view.tier or Tier.BATCH,
+        tier=view.tier or held.tier,
         reason=held.reason,
         batch_id=view.batch_id,
         cost_usd=view.paid_usd,
         saved_usd=view.saved_usd,
         deadline_at=view.deadline_at,
+        best_effort=held.best_effort,
     )

@@ -11,6 +11,7 @@ from proxy.domain.clock import Clock
 from proxy.domain.events import Announce
 from proxy.domain.ids import IdSource, UpstreamName
 from proxy.routing.limitbook import LimitBook
+from proxy.routing.planner import Outlook
 from proxy.routing.policy import Policy
 from proxy.routing.pricing import PriceBook
 from proxy.server.accounts import Account, Accounts
@@ -27,7 +28,7 @@ class House:
     """The seams of the server.
 
     `policy` is the one in force: a reload replaces it whole. `batch_is_sold` says whether an account has the batch
-    tier right now, `batch_needs_seconds` how much time a request must have for a batch of an upstream's model now.
+    tier right now, `outlook` what the planner has to know of an upstream's model now.
     `hop` is this process's name in `Via`: a call that carries it has come round in a circle.
     """
 
@@ -49,7 +50,7 @@ class House:
     announce: Announce
     poke_engine: Callable[[], None]
     batch_is_sold: Callable[[Account, float], bool]
-    batch_needs_seconds: Callable[[UpstreamName, str, float], float]
+    outlook: Callable[[UpstreamName, str, float], Outlook]
     metrics_page: Callable[[bool], Awaitable[tuple[bytes, str]]]
     hop: str
     draining: bool = False

@@ -16,7 +16,6 @@ from proxy.domain.errors import ClientFault
 from proxy.domain.events import RequestAccepted, RequestAttached, RequestDecided, ShadowLimited
 from proxy.domain.ids import RequestId
 from proxy.domain.request import Queue, Request
-from proxy.domain.tier import Tier
 from proxy.routing import planner
 from proxy.routing.policy import Facts
 from proxy.routing.terms import Terms
@@ -76,7 +75,7 @@ async def serve(
             at=now,
         )
     )
-    if exchange.decision.tier is not Tier.BATCH:
+    if not exchange.decision.is_deferred:
         return await serve_at_once(house, exchange)
     return await _defer(house, exchange, urgency)
 
@@ -152,7 +151,7 @@ def _decide(house: House, exchange: Exchange, urgency: Urgency) -> None:
         line_bytes_max=sold.bytes_max,
         book=house.prices,
         now=exchange.started_at,
-        needs_seconds=house.batch_needs_seconds(exchange.account.upstream.name, exchange.model, exchange.started_at),
+        outlook=house.outlook(exchange.account.upstream.name, exchange.model, exchange.started_at),
     )
     exchange.body = _without_own_metadata(exchange)
 
@@ -202,13 +201,25 @@ async def _request(house: House, exchange: Exchange) -> Request:
         estimated_tokens=estimate_tokens(line),
         accepted_at=exchange.started_at,
         deadline_at=deadline_at,
+        tiers=exchange.decision.tiers,
     )
 
 
 def _announce_accepted(house: House, exchange: Exchange, new: Request) -> None:
     now, upstream, model = exchange.started_at, new.queue.upstream, new.queue.model
     house.announce(
-        RequestAccepted(new.id, new.tenant, upstream, model, new.queue.endpoint, new.policy, new.deadline_at, now)
+        RequestAccepted(
+            new.id,
+            new.tenant,
+            upstream,
+            model,
+            new.queue.endpoint,
+            new.policy,
+            exchange.decision.tier,
+            new.deadline_at,
+            exchange.decision.best_effort,
+            now,
+        )
     )
     over = house.limits.of(upstream, model, now).shadow.arrive(new.estimated_tokens, now)
     if over is not None:
@@ -218,21 +229,25 @@ def _announce_accepted(house: House, exchange: Exchange, new: Request) -> None:
 async def _deliver(house: House, exchange: Exchange, urgency: Urgency, request_id: RequestId) -> web.StreamResponse:
     is_async = exchange.decision.delivery is Delivery.ASYNC
     if is_async and not urgency.wait_seconds:
-        return await accepted(house, exchange.caller.tenant, request_id)
+        return await accepted(house, exchange.caller.tenant, request_id, best_effort=exchange.decision.best_effort)
     request, hints = exchange.request, exchange.hints
     stream = hints is not None and hints.stream
     version = (request.version.major, request.version.minor)
     held = Held(
         request=request,
         request_id=request_id,
+        tier=exchange.decision.tier,
         reason=exchange.decision.reason,
+        best_effort=exchange.decision.best_effort,
         endpoint=exchange.endpoint,
         stream=stream,
         include_usage=hints is not None and hints.include_usage,
         patience=identify(request.headers, http_version=version, stream=stream, settings=house.settings.hold),
         until=exchange.started_at + (urgency.wait_seconds or 0.0) if is_async else None,
     )
-    return await hold(house, held) or await accepted(house, exchange.caller.tenant, request_id)
+    return await hold(house, held) or await accepted(
+        house, exchange.caller.tenant, request_id, best_effort=exchange.decision.best_effort
+    )
 
 
 def _retry_count(request: web.BaseRequest) -> int:

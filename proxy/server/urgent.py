@@ -37,7 +37,7 @@ def _spend(house: House, exchange: Exchange) -> Limits | None:
     now = exchange.started_at
     limits = house.limits.of(exchange.account.upstream.name, exchange.model, now)
     tokens = estimate_tokens(exchange.body or b"")
-    limits.actual.spend(tokens, now)
+    limits.actual.spend(tokens, now, urgent=True)
     over = limits.shadow.arrive(tokens, now)
     if over is not None:
         house.announce(ShadowLimited(exchange.account.upstream.name, exchange.model, over, now))

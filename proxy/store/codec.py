@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -21,7 +22,7 @@ VIEW = (
 )
 WAITING = (
     "id, tenant, upstream, credential, endpoint, model, policy, stage, batch_id, tries, ready_at, accepted_at, "
-    "deadline_at, estimated_tokens"
+    "deadline_at, estimated_tokens, tiers"
 )
 BATCH = (
     "id, upstream, credential, endpoint, model, state, lines, body_bytes, estimated_tokens, created_at, deadline_at, "
@@ -34,7 +35,8 @@ LEDGER = (
 )
 REQUEST = (
     "id, tenant, upstream, credential, endpoint, model, body, fingerprint, idempotency_key, stream, include_usage, "
-    "delivery, policy, reason, estimated_tokens, accepted_at, deadline_at, ready_at"
+    "delivery, policy, reason, estimated_tokens, accepted_at, deadline_at, ready_at, "
+    "tiers"
 )
 
 _encode_rows = msgspec.json.Encoder().encode
@@ -69,6 +71,7 @@ def request_row(request: Request) -> tuple[object, ...]:
         request.accepted_at,
         request.deadline_at,
         request.accepted_at,
+        _tiers_word(request.tiers),
     )
 
 
@@ -121,7 +124,19 @@ def waiting_of(row: sqlite3.Row) -> Waiting:
         accepted_at=row["accepted_at"],
         deadline_at=row["deadline_at"],
         estimated_tokens=row["estimated_tokens"],
+        tiers=_tiers_of(row["tiers"]),
     )
+
+
+@lru_cache(maxsize=16)
+def _tiers_word(tiers: frozenset[Tier]) -> str:
+    """The tiers in the order of the ladder, such as `batch flex standard`: with a batch it is the first word."""
+    return " ".join(tier.value for tier in Tier if tier in tiers)
+
+
+@lru_cache(maxsize=16)
+def _tiers_of(word: str) -> frozenset[Tier]:
+    return frozenset(Tier(tier) for tier in word.split())
 
 
 def batch_row(batch: Batch) -> tuple[object, ...]:

@@ -26,6 +26,7 @@ CREATE TABLE requests (
     accepted_at REAL NOT NULL,
     deadline_at REAL NOT NULL,
     ready_at REAL NOT NULL,
+    tiers TEXT NOT NULL,                  -- that it may be bought at, such as 'batch flex standard'
     tries INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL DEFAULT 'open',
     stage TEXT NOT NULL DEFAULT 'queued', -- a function of the live attempts, cached for the indexes

@@ -12,7 +12,10 @@ from proxy.domain.tier import Tier
 from proxy.store import codec
 from proxy.store.interface import Changes, Credential, LedgerTotal
 
-_READY = "state = 'open' AND stage = 'queued' AND ready_at <= :now AND tries < :tries_max AND deadline_at >= :after"
+_READY = (
+    "state = 'open' AND stage = 'queued' AND ready_at <= :now AND tries < :tries_max AND deadline_at >= :after "
+    "AND tiers LIKE 'batch%'"
+)
 _OPEN_REQUEST = f"SELECT {codec.WAITING} FROM requests WHERE n = ? AND state = 'open'"
 _OF_QUEUE = "upstream = :upstream AND credential = :credential AND endpoint = :endpoint AND model = :model"
 

@@ -68,13 +68,13 @@ LINES: Mapping[type[AnyEvent], _Line] = {
     RequestAccepted: _Line(
         logging.DEBUG,
         "request.accepted",
-        ("request_id", "tenant", "upstream", "model", "endpoint", "policy", "deadline_at"),
+        ("request_id", "tenant", "upstream", "model", "endpoint", "policy", "tier", "deadline_at", "best_effort"),
     ),
     RequestAttached: _Line(logging.INFO, "request.attached", ("request_id", "by")),
     RequestFinished: _Line(logging.DEBUG, "request.finished", (*_CALL, "outcome", "status", "deadline_at", "batch_id")),
     WasteBooked: _Line(logging.WARNING, "waste.booked", (*_CALL, "status", "batch_id"), "booked_at"),
     RequestEscalated: _Line(
-        logging.INFO, "request.escalated", ("request_id", *_PAIR, "reason", "blind", "slack_seconds")
+        logging.INFO, "request.escalated", ("request_id", *_PAIR, "tier", "reason", "blind", "slack_seconds")
     ),
     BatchCut: _Line(logging.INFO, "batch.cut", ("batch_id", *_PAIR, "reason", "lines", "body_bytes")),
     BatchSubmitted: _Line(logging.INFO, "batch.submitted", ("batch_id", "provider_id", *_PAIR, "lines", "found")),

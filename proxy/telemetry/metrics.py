@@ -62,6 +62,12 @@ NONE = "none"
 NEVER = -inf
 """The slack of a request that was not answered."""
 
+_STARTS = {
+    Reason.DEADLINE_ALLOWS: Tier.BATCH,
+    Reason.CAPACITY_SHORT: Tier.BATCH,
+    Reason.DEADLINE_ALLOWS_FLEX: Tier.FLEX,
+}
+"""Where a request starts that is not bought at once."""
 CLIENT_LEFT_STATUS = 499
 ERROR_STATUS_MIN = 400
 
@@ -159,6 +165,8 @@ class Metrics:
 
     def _on_accepted(self, event: RequestAccepted) -> None:
         self._series.accepted.of(event.upstream, self._model(event.model), event.policy).inc()
+        if event.best_effort:
+            self._series.best_effort.of(event.upstream, self._model(event.model)).inc()
 
     def _on_attached(self, event: RequestAttached) -> None:
         self._series.attached.of(event.by).inc()
@@ -181,7 +189,7 @@ class Metrics:
 
     def _on_escalated(self, event: RequestEscalated) -> None:
         pair = event.upstream, self._model(event.model)
-        self._series.escalations.of(*pair, event.reason).inc()
+        self._series.escalations.of(*pair, event.tier, event.reason).inc()
         self._series.escalation_slacks.of(*pair).observe(max(0.0, event.slack_seconds))
 
     def _on_cut(self, event: BatchCut) -> None:
@@ -261,7 +269,7 @@ class Metrics:
 
     def _begin_policy(self, policy: str) -> None:
         for reason in Reason:
-            tier = Tier.BATCH if reason is Reason.DEADLINE_ALLOWS else Tier.STANDARD
+            tier = _STARTS.get(reason, Tier.STANDARD)
             self._series.decisions.of(tier, reason, policy)
         for tier, result in product(Tier, ("met", "missed")):
             self._series.deadlines.of(policy, tier, result)
@@ -277,8 +285,9 @@ class Metrics:
         for limit in LimitKind:
             series.rate_limited.of(upstream, model, limit)
             series.shadow_limited.of(upstream, model, limit)
-        for reason in EscalationReason:
-            series.escalations.of(upstream, model, reason)
+        for tier, escalation in product((Tier.FLEX, Tier.STANDARD), EscalationReason):
+            series.escalations.of(upstream, model, tier, escalation)
+        series.best_effort.of(upstream, model)
         for outcome in BatchOutcome:
             series.batches.of(upstream, model, outcome)
         for line_result in LINE_RESULTS:

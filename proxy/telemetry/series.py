@@ -89,6 +89,11 @@ class Series:
         self.accepted = self._counter(
             "standby_accepted_requests_total", "Deferred requests made durable.", *PAIR, "policy"
         )
+        self.best_effort = self._counter(
+            "standby_best_effort_requests_total",
+            "Deferred requests taken in although the rate limits might not carry them in time if no batch does.",
+            *PAIR,
+        )
         self.attached = self._counter(
             "standby_attached_requests_total", "Calls attached to work that was there already.", "by"
         )
@@ -144,7 +149,7 @@ class Series:
             "standby_provider_files_deleted_total", "Our files deleted from providers' storage."
         )
         self.escalations = self._counter(
-            "standby_escalations_total", "Deferred requests moved to a faster tier.", *PAIR, "reason"
+            "standby_escalations_total", "Deferred requests moved to a faster tier.", *PAIR, "tier", "reason"
         )
         slack = "Time left to the deadline when an escalation began; 0 when it had passed."
         self.escalation_slacks = self._histogram("standby_escalation_start_slack_seconds", slack, SLACK_BUCKETS, *PAIR)

@@ -29,6 +29,25 @@ def render(fault: ClientFault) -> tuple[int, bytes]:
     return fault.status, error_body(status=fault.status, message=fault.message, code=fault.code, param=fault.param)
 
 
+class _Error(msgspec.Struct):
+    code: object = None
+    type: object = None
+
+
+class _Body(msgspec.Struct):
+    error: _Error
+
+
+def error_code(body: bytes) -> str | None:
+    """The `code` of an error body, or its `type` where it has none; None for what is no such body."""
+    try:
+        error = msgspec.json.decode(body, type=_Body).error
+    except msgspec.MsgspecError:
+        return None
+    word = error.code or error.type
+    return word if isinstance(word, str) else None
+
+
 def _encodable(text: str | None) -> str | None:
     """Headers that are not UTF-8 arrive with lone surrogates, which JSON cannot hold."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()

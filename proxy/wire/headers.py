@@ -62,6 +62,7 @@ def outcome_headers(
     cost_usd: Decimal | None = None,
     saved_usd: Decimal | None = None,
     deadline_at: float | None = None,
+    best_effort: bool = False,
 ) -> list[tuple[str, str]]:
     """What happened to a call, as headers. What does not apply or is not known is not there."""
     headers = [
@@ -77,6 +78,8 @@ def outcome_headers(
         headers.append(("X-Standby-Saved-Usd", _plain(saved_usd)))
     if deadline_at is not None:
         headers.append(("X-Standby-Deadline", _rfc3339(deadline_at)))
+    if best_effort:
+        headers.append(("X-Standby-Best-Effort", "true"))
     return headers
 
 

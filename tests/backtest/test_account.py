@@ -44,6 +44,12 @@ def row(tier: Tier, paid: str, listed: str, kind: Purchase = Purchase.PRIMARY, a
     )
 
 
+def escalated(request_id: str, *, blind: bool) -> RequestEscalated:
+    return RequestEscalated(
+        RequestId(request_id), NAME, MODEL, Tier.STANDARD, EscalationReason.DEADLINE, blind, slack_seconds=5.0, at=AT
+    )
+
+
 def finished(
     *,
     slack: float,
@@ -51,9 +57,10 @@ def finished(
     outcome: OutcomeLabel = OutcomeLabel.OK,
     had: float = 3600.0,
     at: float = AT,
+    request_id: str = "r",
 ) -> RequestFinished:
     return RequestFinished(
-        request_id=RequestId("r"),
+        request_id=RequestId(request_id),
         tenant=TENANT,
         upstream=NAME,
         model=MODEL,
@@ -93,7 +100,8 @@ def test_slack_is_counted_in_classes() -> None:
 def test_money_is_summed_by_hour_and_tier_and_what_was_saved_by_class() -> None:
     account = Account(AT)
     account.listen(finished(slack=10.0))
-    account.listen(finished(slack=10.0, tier=Tier.STANDARD, at=AT + 4000))
+    account.listen(escalated("late", blind=False))
+    account.listen(finished(slack=10.0, tier=Tier.STANDARD, at=AT + 4000, request_id="late"))
     account.listen(WasteBooked(row(Tier.BATCH, "1", "0", Purchase.DUPLICATE, at=AT + 4000)))
     assert [account.list_usd, account.paid_usd, account.duplicate_usd] == [Decimal(4), Decimal(4), Decimal(1)]
     assert account.spend_by_hour == {0: {Tier.BATCH: 1}, 1: {Tier.STANDARD: 2, Tier.BATCH: 1}}
@@ -114,7 +122,7 @@ def test_rate_limits_and_blind_escalations_are_counted_and_the_rest_is_passed_ov
     account.listen(ShadowLimited(NAME, MODEL, LimitKind.REQUESTS, AT))
     account.listen(RateLimited(NAME, MODEL, LimitKind.REQUESTS, AT))
     for blind in (True, False):
-        account.listen(RequestEscalated(RequestId("r"), NAME, MODEL, EscalationReason.DEADLINE, blind, 5.0, AT))
+        account.listen(escalated("r", blind=blind))
     account.listen(
         RequestDecided(
             RequestId("r"), TENANT, NAME, MODEL, "/v1/x", Tier.BATCH, Reason.DEADLINE_ALLOWS, "default", None, AT

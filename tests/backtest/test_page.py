@@ -29,7 +29,9 @@ ROW = Figures(
     duplicate_usd=Decimal(1),
     over_limit=5,
     refused=0,
+    given_up=0,
     batches=7,
+    by_deadline=(),
 )
 
 

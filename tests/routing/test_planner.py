@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -7,16 +8,19 @@ from hypothesis import strategies as st
 
 from proxy.domain.decision import Decision, Delivery, Priority, Reason, Urgency, UrgencySource
 from proxy.domain.tier import Tier
-from proxy.routing.planner import Offer, Settings, decide, delivery, odds_needed
-from proxy.routing.pricing import ModelPrice, PriceBook, TierPrice
+from proxy.routing.planner import Offer, Outlook, Settings, decide, delivery, odds_needed
+from proxy.routing.pricing import Mix, ModelPrice, PriceBook, TierPrice
 from proxy.routing.terms import Terms
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
 DAY = 24 * HOUR
 NEEDS = 1800.0
+CALL_NEEDS = 120.0
+FLEX_NEEDS = 240.0
+FLEX_UNDER = 900.0
 CHAT = "/v1/chat/completions"
-OFFER = Offer(batch=True, flex=True, endpoints=frozenset({CHAT}))
+OFFER = Offer(batch=True, flex=False, endpoints=frozenset({CHAT}))
 TERMS = Terms(policy="the-policy")
 STANDARD_ONLY = frozenset({Tier.STANDARD})
 
@@ -33,6 +37,14 @@ BOOK = PriceBook.from_cost_map(
         "dear": ModelPrice(standard=price("2"), batch=price("3")),
         "sync-only": ModelPrice(standard=price("2")),
         "batch-only": ModelPrice(batch=price("2")),
+        "half-at-flex": ModelPrice(standard=price("2"), flex=price("1")),
+        "cached": ModelPrice(
+            standard=TierPrice(Decimal(2), Decimal(8), Decimal("0.2")), batch=TierPrice(Decimal(1), Decimal(4))
+        ),
+        "cached-in-batches": ModelPrice(
+            standard=TierPrice(Decimal(2), Decimal(8), Decimal("0.2")),
+            batch=TierPrice(Decimal(1), Decimal(4), Decimal("0.1")),
+        ),
     },
     "a test",
 )
@@ -62,6 +74,9 @@ def decided(
     model: str = "half",
     body_bytes: int = 1000,
     needs_seconds: float = NEEDS,
+    *,
+    covered: bool = True,
+    mix: Mix | None = None,
 ) -> Decision:
     return decide(
         urgency=urgency,
@@ -73,7 +88,14 @@ def decided(
         line_bytes_max=1_000_000,
         book=BOOK,
         now=NOW,
-        needs_seconds=needs_seconds,
+        outlook=Outlook(
+            batch_needs_seconds=needs_seconds,
+            call_needs_seconds=CALL_NEEDS,
+            flex_needs_seconds=FLEX_NEEDS,
+            flex_under_seconds=FLEX_UNDER,
+            covers=lambda _: covered,
+            mix=mix,
+        ),
     )
 
 
@@ -240,30 +262,152 @@ def any_terms(draw: st.DrawFn) -> Terms:
 MODELS = st.sampled_from(["half", "same", "dear", "sync-only", "batch-only", "unheard-of"])
 
 
-@given(urgency=urgencies(), terms=any_terms(), model=MODELS, needs_seconds=st.floats(0, DAY))
-def test_whatever_is_asked_a_batch_is_allowed_sold_cheaper_and_in_time(
-    urgency: Urgency, terms: Terms, model: str, needs_seconds: float
+CHEAPER_THAN_STANDARD = {"half": {Tier.BATCH, Tier.FLEX}, "batch-only": {Tier.BATCH}, "unheard-of": {Tier.BATCH}}
+"""What may be chosen for each of the models; where no price is known, the client's word is enough for a batch."""
+
+
+@given(
+    urgency=urgencies(),
+    terms=any_terms(),
+    model=MODELS,
+    needs_seconds=st.floats(0, DAY),
+    flex=st.booleans(),
+    covered=st.booleans(),
+)
+def test_whatever_is_asked_what_is_chosen_is_allowed_sold_cheaper_and_in_time(
+    urgency: Urgency,
+    terms: Terms,
+    model: str,
+    needs_seconds: float,
+    flex: bool,  # noqa: FBT001  a parameter of the property
+    covered: bool,  # noqa: FBT001
 ) -> None:
-    found = decided(urgency, terms, model=model, needs_seconds=needs_seconds)
+    offer = replace(OFFER, flex=flex)
+    found = decided(urgency, terms, offer, model=model, needs_seconds=needs_seconds, covered=covered)
     if urgency.service_tier is not None:
-        assert (found.tier, found.reason) == (urgency.service_tier, Reason.CLIENT_TIER)
+        assert (found.tier, found.reason, found.is_deferred) == (urgency.service_tier, Reason.CLIENT_TIER, False)
         return
-    # nothing dearer than standard, and no flex, but by the client's own word
-    assert found.tier in {Tier.BATCH, Tier.STANDARD}
-    assert (found.tier is Tier.BATCH) == (found.reason is Reason.DEADLINE_ALLOWS)
+    # nothing dearer than standard but by the client's own word
+    assert found.tier in {Tier.BATCH, Tier.FLEX, Tier.STANDARD}
+    assert found.is_deferred == (found.tier is not Tier.STANDARD)
     if found.tier is Tier.STANDARD:
         assert found.delivery is Delivery.HOLD
         return
-    assert Tier.BATCH in terms.tiers
+    assert found.tiers <= terms.tiers | {Tier.STANDARD}
+    assert found.tiers - {Tier.STANDARD} <= CHEAPER_THAN_STANDARD[model]
     assert not terms.urgent
-    assert model in {"half", "batch-only", "unheard-of"}
+    assert found.best_effort != covered
     assert found.deadline_at is not None
     left = found.deadline_at - NOW
-    assert left >= needs_seconds
+    assert (
+        left
+        >= {
+            Reason.DEADLINE_ALLOWS: needs_seconds,
+            Reason.DEADLINE_ALLOWS_FLEX: FLEX_NEEDS,
+            Reason.CAPACITY_SHORT: CALL_NEEDS,
+        }[found.reason]
+    )
     assert left >= (terms.deadline_min_seconds or 0)
     assert left <= (terms.deadline_max_seconds or math.inf) + 1e-6
     if urgency.deadline_at is not None:
         assert found.deadline_at <= urgency.deadline_at
+
+
+@given(urgency=urgencies(), terms=any_terms(), needs_seconds=st.floats(FLEX_NEEDS, DAY), flex=st.booleans())
+def test_no_tier_is_bought_that_is_dearer_than_one_that_was_feasible(
+    urgency: Urgency,
+    terms: Terms,
+    needs_seconds: float,
+    flex: bool,  # noqa: FBT001  a parameter of the property
+) -> None:
+    found = decided(urgency, terms, replace(OFFER, flex=flex), needs_seconds=needs_seconds)
+    if found.tier is not Tier.STANDARD or found.deadline_at is None:
+        return
+    left = found.deadline_at - NOW
+    had_time = left >= (terms.deadline_min_seconds or 0)
+    assert not (had_time and Tier.BATCH in terms.tiers and left >= needs_seconds)
+    assert not (had_time and flex and Tier.FLEX in terms.tiers and left >= FLEX_NEEDS)
+
+
+WITH_FLEX = replace(OFFER, flex=True)
+
+
+@pytest.mark.parametrize(
+    ("left", "tier", "reason"),
+    [
+        (FLEX_NEEDS - 1, Tier.STANDARD, Reason.DEADLINE_SHORT),
+        (FLEX_NEEDS, Tier.FLEX, Reason.DEADLINE_ALLOWS_FLEX),
+        (NEEDS - 1, Tier.FLEX, Reason.DEADLINE_ALLOWS_FLEX),
+        (NEEDS, Tier.BATCH, Reason.DEADLINE_ALLOWS),
+        (DAY, Tier.BATCH, Reason.DEADLINE_ALLOWS),
+    ],
+)
+def test_flex_serves_what_has_no_time_for_a_batch(left: float, tier: Tier, reason: Reason) -> None:
+    found = decided(said(left), offer=WITH_FLEX)
+    assert (found.tier, found.reason) == (tier, reason)
+
+
+def test_with_little_time_flex_goes_before_a_batch_that_would_do() -> None:
+    assert decided(said(FLEX_UNDER - 1), offer=WITH_FLEX, needs_seconds=60).tier is Tier.FLEX
+    assert decided(said(FLEX_UNDER), offer=WITH_FLEX, needs_seconds=60).tier is Tier.BATCH
+
+
+def test_a_batch_keeps_the_way_to_flex_open_and_flex_is_not_put_into_batches() -> None:
+    assert decided(said(DAY), offer=WITH_FLEX).tiers == {Tier.BATCH, Tier.FLEX, Tier.STANDARD}
+    assert decided(said(DAY)).tiers == {Tier.BATCH, Tier.STANDARD}
+    assert decided(said(FLEX_NEEDS), offer=WITH_FLEX).tiers == {Tier.FLEX, Tier.STANDARD}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        decided(said(DAY), Terms(tiers=frozenset({Tier.FLEX, Tier.STANDARD})), WITH_FLEX),
+        decided(said(DAY), offer=replace(NO_BATCHES, flex=True)),
+        decided(said(DAY), offer=WITH_FLEX, body_bytes=1_000_001),
+        decided(said(DAY), offer=WITH_FLEX, model="half-at-flex"),
+    ],
+)
+def test_flex_serves_what_no_batch_is_to_be_had_for(found: Decision) -> None:
+    assert (found.tier, found.reason) == (Tier.FLEX, Reason.DEADLINE_ALLOWS_FLEX)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        decided(said(HOUR), Terms(tiers=STANDARD_ONLY), WITH_FLEX),
+        decided(said(600), Terms(deadline_min_seconds=601), WITH_FLEX),
+        decided(said(600), offer=WITH_FLEX, model="same"),
+        decided(said(600), offer=WITH_FLEX, model="unheard-of"),
+        decided(said(600), offer=WITH_FLEX, endpoint="/v1/embeddings"),
+    ],
+)
+def test_flex_is_not_chosen_where_it_is_not_allowed_sold_or_known_to_be_cheaper(found: Decision) -> None:
+    assert (found.tier, found.is_deferred) == (Tier.STANDARD, False)
+
+
+def test_where_the_limits_cannot_carry_what_is_due_a_batch_is_tried_all_the_same() -> None:
+    short = decided(said(600), covered=False)
+    assert (short.tier, short.reason, short.best_effort) == (Tier.BATCH, Reason.CAPACITY_SHORT, True)
+    with_flex = decided(said(600), offer=WITH_FLEX, covered=False)
+    assert with_flex.tier is Tier.BATCH
+    assert with_flex.tiers == {Tier.BATCH, Tier.FLEX, Tier.STANDARD}
+    long = decided(said(DAY), covered=False)
+    assert (long.reason, long.best_effort) == (Reason.DEADLINE_ALLOWS, True)
+    assert decided(said(CALL_NEEDS - 1), covered=False).tier is Tier.STANDARD
+
+
+@pytest.mark.parametrize(
+    ("cached_share", "tier"), [(0.0, Tier.BATCH), (0.5, Tier.BATCH), (0.9, Tier.STANDARD), (1.0, Tier.STANDARD)]
+)
+def test_prompts_that_synchronous_calls_find_in_the_cache_can_make_a_batch_the_dearer_one(
+    cached_share: float, tier: Tier
+) -> None:
+    mix = Mix(output_per_input=0.05, cached_share=cached_share)
+    assert decided(said(DAY), model="cached", mix=mix).tier is tier
+    if tier is Tier.STANDARD:
+        assert decided(said(DAY), model="cached", mix=mix).reason is Reason.BATCH_NOT_CHEAPER
+    hits_in_batches = replace(mix, cached_share_in_batches=cached_share)
+    assert decided(said(DAY), model="cached-in-batches", mix=hits_in_batches).tier is Tier.BATCH
 
 
 @given(

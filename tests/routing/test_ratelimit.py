@@ -267,3 +267,31 @@ def test_a_call_that_waited_until_ready_is_ready_then(sizes: list[int]) -> None:
 def test_settings_that_cannot_be_meant_are_refused_by_name(build: Callable[[], Settings], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         build()
+
+
+def test_there_is_room_for_what_the_limit_leaves_after_the_headroom() -> None:
+    limits = RateLimits(Settings(requests_per_minute=60.0, headroom=0.1), 0.0)
+    assert limits.room(600.0, 0.0) == pytest.approx(540.0)
+    assert RateLimits(Settings(), 0.0).room(600.0, 0.0) == math.inf
+
+
+def test_urgent_traffic_of_the_moment_takes_its_room_for_half_an_hour() -> None:
+    limits = RateLimits(Settings(requests_per_minute=60.0, headroom=0.1), 0.0)
+    for second in range(3600):
+        limits.spend(10, float(second), urgent=True)
+    assert limits.room(900.0, 3600.0) == pytest.approx(0.0, abs=5.0)
+    assert limits.room(1800.0 + 600.0, 3600.0) == pytest.approx(540.0, abs=10.0)
+
+
+def test_urgent_traffic_that_has_ended_is_forgotten() -> None:
+    limits = RateLimits(Settings(requests_per_minute=60.0, headroom=0.1), 0.0)
+    for second in range(3600):
+        limits.spend(10, float(second), urgent=True)
+    assert limits.room(600.0, 7200.0) == pytest.approx(540.0, abs=1.0)
+
+
+def test_deferred_calls_take_no_room_from_each_other() -> None:
+    limits = RateLimits(Settings(requests_per_minute=60.0, headroom=0.1), 0.0)
+    for second in range(3600):
+        limits.spend(10, float(second))
+    assert limits.room(600.0, 3600.0) == pytest.approx(540.0)

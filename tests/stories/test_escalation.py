@@ -7,6 +7,7 @@ from proxy.domain.events import BatchSubmitted, RequestEscalated, RequestFinishe
 from proxy.emulator.faults import Fault, FaultKind
 from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant, Stuck
+from proxy.routing import latency, planner
 from proxy.routing.ratelimit import Settings as LimitSettings
 from tests.world import HOUR, MINUTE, MONDAY_NOON, World, gather, play
 
@@ -128,3 +129,37 @@ def test_an_expired_batch_is_harvested_and_its_unfinished_lines_are_answered(tmp
         turnaround=Stuck(done_share=0.5), latency_seconds=1.0, window_seconds=90 * MINUTE, lines_in_flight=0
     )
     play(tmp_path, story, emulator=stuck)
+
+
+def test_what_the_rate_limit_cannot_carry_is_taken_in_all_the_same_and_says_so(tmp_path: Path) -> None:
+    """6 a minute carry 540 minutes' worth of a hundred requests, but not within an hour, should batches fail."""
+
+    async def story(world: World) -> None:
+        async with world.background(*(world.ask(f"q{n:03}", deadline="1h") for n in range(600))):
+            await world.sleep(30.0)
+            late = await world.ask("one more", deadline="1h")
+            assert (late.status, late.tier, late.reason) == (200, "batch", "deadline_allows")
+            assert late.headers["X-Standby-Best-Effort"] == "true"
+            easy = await world.ask("plenty of time", deadline="20h")
+            assert "X-Standby-Best-Effort" not in easy.headers
+
+    upstream = UpstreamSettings(limits=LimitSettings(requests_per_minute=6))
+    play(tmp_path, story, emulator=Settings(turnaround=Constant(10 * MINUTE), latency_seconds=1.0), upstream=upstream)
+
+
+def test_where_the_rate_limit_is_used_up_a_short_deadline_goes_into_a_batch_too(tmp_path: Path) -> None:
+    """A synchronous call would only join a queue that is full already."""
+
+    async def story(world: World) -> None:
+        async with world.background(*(world.ask(f"q{n:03}", deadline="15m") for n in range(100))):
+            await world.sleep(11.0)
+            first = await world.ask("due before the others", deadline="9m")
+            assert (first.status, first.reason) == (200, "deadline_short")
+            late = await world.ask("due after the others", deadline="15m")
+            assert (late.status, late.reason) == (200, "capacity_short")
+            assert late.headers["X-Standby-Best-Effort"] == "true"
+
+    upstream = UpstreamSettings(limits=LimitSettings(requests_per_minute=6))
+    unhurried = planner.Settings(batches=latency.Settings(prior_median_seconds=7200.0))
+    emulator = Settings(turnaround=Constant(5 * MINUTE), latency_seconds=1.0)
+    play(tmp_path, story, emulator=emulator, upstream=upstream, planner=unhurried)

@@ -124,7 +124,9 @@ def samples() -> Samples:
             first_chunk_seconds=0.4,
             row=ledger_row(Tier.STANDARD, Purchase.PRIMARY, "0.5", "0.5"),
         ),
-        accepted=RequestAccepted(REQUEST, ACME, OPENAI, MODEL, CHAT, "default", AT + 7200, AT),
+        accepted=RequestAccepted(
+            REQUEST, ACME, OPENAI, MODEL, CHAT, "default", Tier.BATCH, AT + 7200, best_effort=False, at=AT
+        ),
         attached=RequestAttached(REQUEST, "retry", AT),
         finished=RequestFinished(
             request_id=REQUEST,
@@ -144,7 +146,7 @@ def samples() -> Samples:
         ),
         waste_booked=WasteBooked(waste),
         escalated=RequestEscalated(
-            REQUEST, OPENAI, MODEL, EscalationReason.DEADLINE, blind=True, slack_seconds=42.0, at=AT
+            REQUEST, OPENAI, MODEL, Tier.STANDARD, EscalationReason.DEADLINE, blind=True, slack_seconds=42.0, at=AT
         ),
         cut=BatchCut(BATCH, OPENAI, MODEL, CutReason.AGE, lines=10, body_bytes=1000, at=AT),
         submitted=BatchSubmitted(BATCH, "batch_abc", OPENAI, MODEL, lines=10, found=False, at=AT),
