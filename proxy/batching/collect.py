@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from proxy.batching.desk import Desk
+from proxy.batching.desk import Desk, account_of, enqueued_tokens
 from proxy.batching.settle import Delivery, Owed, settle
 from proxy.batching.submit import pages
 from proxy.domain.answer import Answer
@@ -26,6 +26,7 @@ from proxy.domain.moves import (
 )
 from proxy.domain.tier import Tier
 from proxy.upstream.interface import BatchError
+from proxy.wire.limits import enqueued_limit
 from proxy.wire.lines import LineFault, OutputLine, decode_output_line
 
 CHUNK_LINES = 500
@@ -60,7 +61,7 @@ async def collect(desk: Desk, batch: Batch) -> None:
         return
     desk.forget_batch(batch.id)
     if batch.outcome is BatchOutcome.COMPLETED:
-        desk.widen(batch.queue)
+        desk.budget(batch.queue).completed()
     desk.announce(_settled(batch, reading.outcomes, now))
 
 
@@ -157,18 +158,20 @@ def _ids(reading: _Reading) -> list[AttemptId]:
 async def _refuse_invalid(desk: Desk, batch: Batch, lines: list[Line], reading: _Reading) -> None:
     """The provider refused the file. Lines that it names are bought synchronously, where upstream's own answer to
     each says what is wrong; the rest goes into another batch. A full queue at the provider is nobody's fault: the next
-    batch is half as large, and waits.
+    batch is smaller, and waits.
     """
     if batch.provider_id is None:
         return
     now = desk.clock.now()
     seen = await desk.seller(batch.queue).retrieve(await desk.auth(batch.queue), batch.provider_id)
-    full = any(error.code in TOKEN_LIMIT_CODES for error in seen.errors)
-    if full:
-        desk.narrow(batch)
+    full = next((error for error in seen.errors if error.code in TOKEN_LIMIT_CODES), None)
+    if full is not None:
+        enqueued = enqueued_tokens(await desk.store.open_batches())[account_of(batch.queue)]
+        said = enqueued_limit(full.message)
+        desk.budget(batch.queue).refused(batch.estimated_tokens, enqueued=enqueued, said=said)
     culprits = _culprits(seen.errors, len(lines))
-    ready_at = now + (desk.settings.backoff_max_seconds if full else 0.0)
-    blame = 0 if full or culprits else 1
+    ready_at = now + (desk.settings.backoff_max_seconds if full is not None else 0.0)
+    blame = 0 if full is not None or culprits else 1
     moves: list[Move] = [
         AttemptRefused(
             line.attempt_id, now, ready_at=ready_at, tries_spent=TRIES_EXHAUSTED if number in culprits else blame

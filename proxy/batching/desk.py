@@ -3,20 +3,21 @@
 Nothing here is needed for correctness after a restart: forgetting it costs a retry, never a request.
 """
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from proxy.batching.settings import Settings
-from proxy.domain.batch import Batch
+from proxy.domain.batch import Batch, BatchState
 from proxy.domain.clock import Clock
 from proxy.domain.credential import Auth
 from proxy.domain.errors import StoreFault
 from proxy.domain.events import Announce, BatchTierLost
-from proxy.domain.ids import BatchId, IdSource, RequestId, UpstreamName
+from proxy.domain.ids import BatchId, CredentialId, IdSource, RequestId, UpstreamName
 from proxy.domain.moves import Conflict, Move, MoveResult
 from proxy.domain.request import Queue
 from proxy.routing import planner
+from proxy.routing.budget import Budget
 from proxy.routing.flex import Capacity
 from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
@@ -27,6 +28,12 @@ from proxy.store.vault import Vault
 from proxy.upstream.interface import BatchUpstream, Upstream
 
 HOUR_SECONDS = 3600.0
+RESERVING = frozenset({BatchState.PLANNED, BatchState.UPLOADING, BatchState.CREATING, BatchState.IN_FLIGHT})
+"""States in which a batch's tokens count, or will count, against the provider's limit on enqueued tokens."""
+
+
+Account = tuple[UpstreamName, CredentialId, str]
+"""An upstream, a credential and a model: what providers limit enqueued tokens by."""
 
 
 @dataclass(slots=True)
@@ -43,8 +50,8 @@ class Memory:
     """Completed batches whose output file is not there yet, and since when."""
     collect_failures: dict[BatchId, int] = field(default_factory=dict)
     """How often a batch's result files could not be read to their end."""
-    lines_cap: dict[Queue, int] = field(default_factory=dict)
-    """How many lines a queue's next batch may have after the provider's enqueued-token limit was hit."""
+    budgets: dict[Account, Budget] = field(default_factory=dict)
+    """What is known of the tokens that may be enqueued."""
     rung_lost_until: dict[UpstreamName, float] = field(default_factory=dict)
     """Upstreams that answered 404 or 405 to batches, and until when they are not asked again."""
     sellers: dict[UpstreamName, BatchUpstream] = field(default_factory=dict)
@@ -167,15 +174,14 @@ class Desk:
     def note_creation(self, name: UpstreamName, now: float) -> None:
         self.memory.creations.setdefault(name, deque()).append(now)
 
-    def narrow(self, batch: Batch) -> None:
-        """The provider's queue had no room for a batch: the queue's next ones are half as large."""
-        self.memory.lines_cap[batch.queue] = max(1, batch.lines // 2)
-
-    def widen(self, queue: Queue) -> None:
-        """A batch went through: the next one may be twice as large again, up to the setting."""
-        cap = self.memory.lines_cap.pop(queue, None)
-        if cap is not None and cap * 2 < self.settings.cut.lines_max:
-            self.memory.lines_cap[queue] = cap * 2
+    def budget(self, queue: Queue) -> Budget:
+        """What is known of the tokens that may be enqueued beside this queue's."""
+        account = account_of(queue)
+        known = self.memory.budgets.get(account)
+        if known is None:
+            known = Budget(self.upstream(queue).capabilities.enqueued_tokens_max)
+            self.memory.budgets[account] = known
+        return known
 
     def forget_batch(self, batch_id: BatchId) -> None:
         self.memory.batch_failures.pop(batch_id, None)
@@ -185,3 +191,17 @@ class Desk:
     def forget_request(self, request_id: RequestId) -> None:
         self.memory.call_failures.pop(request_id, None)
         self.memory.last_refusal.pop(request_id, None)
+
+
+def account_of(queue: Queue) -> Account:
+    """Whose limit on enqueued tokens a queue's batches count against."""
+    return queue.upstream, queue.credential, queue.model
+
+
+def enqueued_tokens(batches: Iterable[Batch]) -> Counter[Account]:
+    """The tokens that are reserved at the providers, by account: those of every batch that has not ended."""
+    reserved: Counter[Account] = Counter()
+    for batch in batches:
+        if batch.state in RESERVING:
+            reserved[account_of(batch.queue)] += batch.estimated_tokens
+    return reserved

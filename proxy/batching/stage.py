@@ -1,10 +1,11 @@
 """Cutting queues into batches: which requests share one, decided by `routing.cutting`, written as one move."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from proxy.batching.desk import Desk
+from proxy.batching.desk import Account, Desk, account_of, enqueued_tokens
 from proxy.domain.attempt import Attempt, AttemptKind
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.events import BatchCut, CutReason
@@ -22,17 +23,22 @@ PENDING_MAX = 100_000
 async def cut_due_queues(desk: Desk, now: float, outlook: Outlooks) -> float:
     """Cut every queue that is due. Returns when to look again, infinity when nothing waits."""
     look_again_at = math.inf
+    reserved: Counter[Account] | None = None
     for depth in await desk.store.queues(now, tries_max=desk.settings.tries_max, deadline_after=now):
         if not desk.sells_batches(depth.queue.upstream, now):
             look_again_at = min(look_again_at, desk.rung_lost_until(depth.queue.upstream))
             continue
-        look_again_at = min(look_again_at, await _cut_queue(desk, depth.queue, now, outlook))
+        if reserved is None:
+            reserved = enqueued_tokens(await desk.store.open_batches())
+        look_again_at = min(look_again_at, await _cut_queue(desk, depth.queue, now, outlook, reserved))
     return look_again_at
 
 
-async def _cut_queue(desk: Desk, queue: Queue, now: float, outlook: Outlooks) -> float:
-    """Cut the groups of a queue that are due. Requests that a batch would not help wait for their escalation."""
-    settings = _settings_for(desk, queue)
+async def _cut_queue(desk: Desk, queue: Queue, now: float, outlook: Outlooks, reserved: Counter[Account]) -> float:
+    """Cut the groups of a queue that are due. Requests that a batch would not help wait for their escalation, and
+    batches that the provider has no room for wait until others have ended: the tightest goes first.
+    """
+    settings, budget = _settings_for(desk, queue, now), desk.budget(queue)
     needs_seconds = planner.time_for_batch(outlook(queue.upstream, queue.model, now), now)
     pending = await desk.store.pending(
         queue, now, tries_max=desk.settings.tries_max, deadline_after=now + needs_seconds, limit=PENDING_MAX
@@ -44,9 +50,12 @@ async def _cut_queue(desk: Desk, queue: Queue, now: float, outlook: Outlooks) ->
         if reason is None:
             next_at = cutting.next_cut_at(depth, now=now, settings=settings, needs_seconds=needs_seconds)
             look_again_at = min(look_again_at, next_at)
-        elif desk.creations_within_hour(queue.upstream, now) >= settings.creations_per_hour:
+        elif not budget.fits(depth.estimated_tokens, reserved[account_of(queue)]) or (
+            desk.creations_within_hour(queue.upstream, now) >= settings.creations_per_hour
+        ):
             return now + desk.settings.look_seconds
         else:
+            reserved[account_of(queue)] += depth.estimated_tokens
             await _cut(desk, depth, group.items, reason, now)
     return look_again_at
 
@@ -79,9 +88,14 @@ def _plan(desk: Desk, depth: QueueDepth, now: float) -> Batch:
     )
 
 
-def _settings_for(desk: Desk, queue: Queue) -> cutting.Settings:
-    """The configured settings within what the upstream takes, and what its last refusal has left."""
-    settings = desk.settings.cut
+def _settings_for(desk: Desk, queue: Queue, now: float) -> cutting.Settings:
+    """The configured settings within what the upstream takes at this moment."""
+    settings = cutting.thrifty(desk.settings.cut, creations=desk.creations_within_hour(queue.upstream, now))
     sold = desk.upstream(queue).capabilities
-    lines_max = min(settings.lines_max, sold.lines_max, desk.memory.lines_cap.get(queue, settings.lines_max))
-    return replace(settings, lines_max=lines_max, bytes_max=min(settings.bytes_max, sold.bytes_max))
+    tokens = [most for most in (settings.tokens_max, desk.budget(queue).batch_max) if most is not None]
+    return replace(
+        settings,
+        lines_max=min(settings.lines_max, sold.lines_max),
+        bytes_max=min(settings.bytes_max, sold.bytes_max),
+        tokens_max=min(tokens, default=None),
+    )

@@ -76,6 +76,8 @@ class BatchCapabilities:
     """What an upstream's batches take, by the provider's own rules.
 
     `window` is the completion window as the provider spells it; `refuses` are body fields that are taken out of a line.
+    `enqueued_tokens_max` is how many tokens of one model all unfinished batches together may have; None: the provider
+    says so when it refuses a batch.
     """
 
     endpoints: frozenset[str] = BATCH_ENDPOINTS
@@ -83,8 +85,13 @@ class BatchCapabilities:
     body_max_bytes: int = 190_000_000
     window: str = "24h"
     refuses: frozenset[str] = STRIPPED
+    enqueued_tokens_max: int | None = None
 
     def __post_init__(self) -> None:
+        if self.enqueued_tokens_max is not None and self.enqueued_tokens_max < 1:
+            raise ValueError(
+                f"enqueued_tokens_max: {self.enqueued_tokens_max} is no limit to work under; give at least 1"
+            )
         for endpoint in self.endpoints:
             if not endpoint.startswith("/"):
                 raise ValueError(f"endpoints: {endpoint!r} is no path; write it as /v1/chat/completions")

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.domain.events import CutReason
 from proxy.domain.request import Pending, Queue, QueueDepth
 
+_FREE_SHARE, _DEAR_SHARE = 0.5, 0.9
+_PATIENCE_MAX = 10.0
 LINE_OVERHEAD_BYTES = 256
 """What a line adds to its body, rounded up: `custom_id`, method, path, braces and the newline."""
 
@@ -66,6 +68,18 @@ class Group:
             oldest_at=min((item.accepted_at for item in self.items), default=math.inf),
             earliest_deadline_at=min((item.deadline_at for item in self.items), default=math.inf),
         )
+
+
+def thrifty(settings: Settings, *, creations: int) -> Settings:
+    """The settings after so many batches were created within the hour. Up to half of what the provider allows they are
+    as configured; from there on company is waited for longer and longer, up to `_PATIENCE_MAX` times as long.
+    """
+    used = creations / settings.creations_per_hour
+    patience = 1 + (_PATIENCE_MAX - 1) * min(1.0, max(0.0, used - _FREE_SHARE) / (_DEAR_SHARE - _FREE_SHARE))
+    if patience <= 1:
+        return settings
+    age_share = min(1.0, settings.age_share * patience)
+    return replace(settings, age_seconds=settings.age_seconds * patience, age_share=age_share)
 
 
 def wait_seconds(depth: QueueDepth, settings: Settings) -> float:

@@ -104,6 +104,7 @@ def upstream_settings(upstream: UpstreamSettings) -> openai.Settings:
             window=batches.window,
             window_seconds=batches.window_seconds,
             refuses=batches.refuses,
+            enqueued_tokens_max=batches.enqueued_tokens_max,
         ),
         headers=upstream.headers,
         connect_seconds=upstream.connect_seconds,

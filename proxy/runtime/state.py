@@ -1,9 +1,10 @@
 """One look at the state of everything, for the gauges of `/metrics`."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proxy.batching.desk import Desk
+from proxy.batching.desk import Account, Desk, enqueued_tokens
 from proxy.batching.engine import Engine
 from proxy.domain.batch import BatchState
 from proxy.domain.events import LimitKind
@@ -47,6 +48,10 @@ class State:
             escalation_slack_seconds=self._engine.slack_seconds(now),
             forecast_seconds={(upstream, model): times.quote(now) for upstream, model, times in latencies},
             congested={(upstream, model): times.congested(now) for upstream, model, times in latencies},
+            enqueued_tokens=_by_pair(enqueued_tokens(await self._desk.store.open_batches())),
+            enqueued_tokens_limit=_by_pair(
+                {account: budget.limit for account, budget in self._desk.memory.budgets.items() if budget.is_known}
+            ),
             shadow_wait_seconds={
                 (upstream, model): known.shadow.virtual_wait_seconds(now) for upstream, model, known in limits
             },
@@ -75,3 +80,11 @@ class State:
             (upstream, model, LimitKind.REQUESTS, LimitView.ACTUAL): limits.actual.used_ratio(now)
             for upstream, model, limits in self._desk.limits
         }
+
+
+def _by_pair(amounts: Mapping[Account, float]) -> dict[tuple[UpstreamName, str], float]:
+    """Summed over credentials: those are no labels."""
+    summed: dict[tuple[UpstreamName, str], float] = defaultdict(float)
+    for (upstream, _, model), amount in amounts.items():
+        summed[upstream, model] += amount
+    return summed

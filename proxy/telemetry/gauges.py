@@ -31,6 +31,8 @@ class Gauges:
     `escalation_slack_seconds` is the time until the first waiting request has to move; a pair without one is left out.
     Within `forecast_seconds` the quoted share of batches is expected to complete; `congested`: they have stopped coming
     back.
+    `enqueued_tokens` are reserved in batches that have not ended, by our own count; `enqueued_tokens_limit` is what the
+    account may have, left out where it is not known.
     `shadow_wait_seconds` is the wait of a virtual queue of everything sent synchronously on arrival.
     `rate_used_ratio` is between 0 and 1 for `ACTUAL`; `SHADOW` may exceed 1. `unbooked_rows` are ledger rows of urgent
     calls that are not durable yet. `listener_failures` is the process's total so far.
@@ -44,6 +46,8 @@ class Gauges:
     escalation_slack_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
     forecast_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
     congested: Mapping[tuple[UpstreamName, str], bool] = field(default_factory=dict)
+    enqueued_tokens: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
+    enqueued_tokens_limit: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
     shadow_wait_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
     rate_used_ratio: Mapping[tuple[UpstreamName, str, LimitKind, LimitView], float] = field(default_factory=dict)
     held_connections: int = 0

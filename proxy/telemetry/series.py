@@ -217,6 +217,18 @@ class _GaugeCollector(Collector):
             self._max(look.forecast_seconds.items()),
         )
         yield self._family(
+            "standby_batch_enqueued_tokens",
+            "Estimated prompt tokens in batches that have not ended.",
+            PAIR,
+            self._max(look.enqueued_tokens.items()),
+        )
+        yield self._family(
+            "standby_batch_enqueued_tokens_limit",
+            "How many tokens the account may have enqueued, as far as is known.",
+            PAIR,
+            self._max(look.enqueued_tokens_limit.items()),
+        )
+        yield self._family(
             "standby_batch_tier_congested",
             "1 while batches have stopped coming back.",
             PAIR,

@@ -20,7 +20,8 @@ class Capabilities:
     """What an upstream sells, and the limits of its batches.
 
     `refuses` are top-level body fields that its batches do not take. `window` is the completion window as the provider
-    spells it, `window_seconds` how long that is.
+    spells it, `window_seconds` how long that is. `enqueued_tokens_max` is how many tokens of one model all unfinished
+    batches together may have, None when that is not known.
     """
 
     batch: bool
@@ -31,6 +32,7 @@ class Capabilities:
     window: str
     window_seconds: float
     refuses: frozenset[str]
+    enqueued_tokens_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

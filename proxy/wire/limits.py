@@ -10,6 +10,7 @@ from proxy.domain.limits import RateReading
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9}
 _GO_PART = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)(ms|us|\u00b5s|\u03bcs|ns|h|m|s)", re.ASCII)
 _GO_WHOLE = re.compile(rf"(?:{_GO_PART.pattern})+", re.ASCII)
+_ENQUEUED = re.compile(r"limit:\s*(\d[\d,]{0,18})\s*enqueued tokens", re.ASCII | re.IGNORECASE)
 _DIGITS_MAX = 15
 
 
@@ -24,6 +25,12 @@ def read_rate(headers: Mapping[str, str], *, now: float) -> RateReading:
         reset_tokens_seconds=go_duration(headers.get("x-ratelimit-reset-tokens")),
         retry_after_seconds=_retry_after(headers, now),
     )
+
+
+def enqueued_limit(message: str) -> int | None:
+    """The limit that a refusal for too many enqueued tokens names, such as `... Limit: 90,000 enqueued tokens.`"""
+    found = _ENQUEUED.search(message)
+    return int(found[1].replace(",", "")) or None if found else None
 
 
 def go_duration(text: str | None) -> float | None:

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from proxy.domain.events import CutReason
 from proxy.domain.ids import CredentialId, RequestId, UpstreamName
 from proxy.domain.request import Pending, Queue, QueueDepth
-from proxy.routing.cutting import LINE_OVERHEAD_BYTES, Settings, groups, next_cut_at, reason_to_cut, wait_seconds
+from proxy.routing.cutting import (
+    LINE_OVERHEAD_BYTES,
+    Settings,
+    groups,
+    next_cut_at,
+    reason_to_cut,
+    thrifty,
+    wait_seconds,
+)
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -223,3 +231,14 @@ def test_fractions_of_a_second_and_the_least_limits_are_settings() -> None:
         lines_max=1, bytes_max=1, tokens_max=1, age_seconds=0.05, deadline_near_seconds=0, deadline_spread=1
     )
     assert tiny.age_seconds == 0.05
+
+
+@pytest.mark.parametrize(("creations", "patience"), [(0, 1), (1000, 1), (1400, 5.5), (1800, 10), (5000, 10)])
+def test_company_is_waited_for_longer_when_the_provider_takes_few_more_batches_this_hour(
+    creations: int, patience: float
+) -> None:
+    settings = Settings(age_seconds=60.0, age_share=0.01, creations_per_hour=2000)
+    thrift = thrifty(settings, creations=creations)
+    assert thrift.age_seconds == pytest.approx(60.0 * patience)
+    assert thrift.age_share == pytest.approx(0.01 * patience)
+    assert replace(thrift, age_seconds=60.0, age_share=0.01) == settings

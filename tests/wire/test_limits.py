@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from proxy.domain.limits import RateReading
-from proxy.wire.limits import go_duration, read_rate
+from proxy.wire.limits import enqueued_limit, go_duration, read_rate
 
 NOW = 1_445_412_470.0
 """Ten seconds before the example date of RFC 9110."""
@@ -114,3 +114,21 @@ def test_any_header_is_read_without_an_error(value: str) -> None:
     reading = read_rate(headers, now=NOW)
     for seconds in (reading.reset_requests_seconds, reading.reset_tokens_seconds, reading.retry_after_seconds):
         assert seconds is None or 0 <= seconds < float("inf")
+
+
+@pytest.mark.parametrize(
+    ("message", "limit"),
+    [
+        (
+            "Enqueued token limit reached for gpt-4o in organization org-1. Limit: 90,000 enqueued tokens. Please",
+            90_000,
+        ),
+        ("limit: 5000000 enqueued tokens", 5_000_000),
+        ("Limit: 0 enqueued tokens", None),
+        ("Limit: 90,000 requests per minute", None),
+        ("Limit: ,,, enqueued tokens", None),
+        ("", None),
+    ],
+)
+def test_the_limit_on_enqueued_tokens_is_read_from_the_refusal(message: str, limit: int | None) -> None:
+    assert enqueued_limit(message) == limit
