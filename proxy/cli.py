@@ -98,6 +98,15 @@ def demo(seed: int) -> None:
 @click.option("--seed", default=1, show_default=True, help="Deadlines, bulk jobs and completion times follow from it.")
 @click.option("--bulk-per-day", default=4.0, show_default=True, type=click.FloatRange(0), help="Bulk jobs added.")
 @click.option("--flex-refusals", type=click.FloatRange(0, 1), help="Sell flex; so many calls find no capacity.")
+@click.option("--days", type=click.FloatRange(0, min_open=True), help="Only so many first days of the trace.")
+@click.option("--recommend", is_flag=True, help="Turn the knobs one by one and say which setting saves most.")
+@click.option(
+    "--deadlines-met",
+    default=0.999,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="The share of deadlines that a recommended setting has to meet.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to a JSON file.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Draw the figures on a self-contained page.")
 def backtest(
@@ -112,6 +121,9 @@ def backtest(
     seed: int,
     bulk_per_day: float,
     flex_refusals: float | None,
+    days: float | None,
+    recommend: bool,
+    deadlines_met: float,
 ) -> None:
     """What policies would have saved on a recorded TRACE (.csv or .jsonl, plain or .gz), on virtual time.
 
@@ -120,21 +132,13 @@ def backtest(
     timestamp), prompt_tokens, completion_tokens, and if known model and deadline_s. The proxy's own JSON log at level
     debug is a trace as well.
     """
-    from proxy.backtest.show import play_all  # noqa: PLC0415  nothing else needs what it imports
+    from proxy.backtest.run import Scenario  # noqa: PLC0415  nothing else needs what it imports
+    from proxy.backtest.show import Wishes, show  # noqa: PLC0415
+    from proxy.backtest.weather import World  # noqa: PLC0415
 
     with _Faults():
-        play_all(
-            trace,
-            policies,
-            config_file,
-            json_file,
-            html_file,
-            world=world,
-            seed=seed,
-            rpm=rpm,
-            bulk_per_day=bulk_per_day,
-            flex_refusals=flex_refusals,
-        )
+        scenario = Scenario(trace, World(world), seed, rpm, bulk_per_day, flex_refusals, days)
+        show(scenario, policies, config_file, Wishes(json_file, html_file, recommend, deadlines_met))
 
 
 class _Faults:

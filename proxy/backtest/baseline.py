@@ -58,9 +58,10 @@ class Oracle:
 
 @dataclass(slots=True)
 class AllSynchronous:
-    """One model's all-synchronous client under a limit of `rpm`, which may be used up in one burst."""
+    """One model's all-synchronous client under a limit of `rpm`, of which `burst` may be used at once (None: all)."""
 
     rpm: int
+    burst: int | None = None
     missed: int = 0
     given_up: int = 0
     _level: float = 0.0
@@ -69,7 +70,11 @@ class AllSynchronous:
     """(rank, deadline, service seconds), a heap. Interactive calls rank first, by arrival; others by latest start."""
 
     def __post_init__(self) -> None:
-        self._level = float(self.rpm)
+        self._level = self._full
+
+    @property
+    def _full(self) -> float:
+        return float(self.rpm if self.burst is None else self.burst)
 
     def arrive(self, row: Row) -> None:
         """A request of the trace; rows come in order."""
@@ -97,5 +102,5 @@ class AllSynchronous:
             self._pass(at, per_second)
 
     def _pass(self, at: float, per_second: float) -> None:
-        self._level = min(float(self.rpm), self._level + (at - self._at) * per_second)
+        self._level = min(self._full, self._level + (at - self._at) * per_second)
         self._at = at

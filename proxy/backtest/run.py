@@ -1,7 +1,8 @@
-"""Several policies over one trace, each on a virtual clock of its own."""
+"""Policies over one trace, each on a virtual clock of its own."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from proxy.backtest import play, workload
@@ -9,14 +10,15 @@ from proxy.backtest.provider import Settings as ProviderSettings
 from proxy.backtest.report import Figures, figures
 from proxy.backtest.traces import Row, read_trace
 from proxy.backtest.weather import CompletionPath, World
-from proxy.config.load import load_policy
 from proxy.config.settings import Config
 from proxy.domain.errors import ConfigFault
 from proxy.domain.tier import Tier
+from proxy.routing.policy import Policy
 from proxy.routing.pricing import PriceBook
 from proxy.simulation.loop import run
 from proxy.upstream.costmap import read_cost_map
 
+DAY_SECONDS = 86_400.0
 MONDAY = 1_800_230_400.0
 """2027-01-18 00:00 UTC, a Monday: when every trace begins."""
 TICK_SECONDS, LOOK_SECONDS, SWEEP_SECONDS, RETENTION_SECONDS = 15.0, 60.0, 3600.0, 3600.0
@@ -25,7 +27,7 @@ TICK_SECONDS, LOOK_SECONDS, SWEEP_SECONDS, RETENTION_SECONDS = 15.0, 60.0, 3600.
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What all policies are played over."""
+    """What all policies are played over. `days`: only the first ones of the trace; None: all of it."""
 
     trace: Path
     world: World
@@ -33,18 +35,26 @@ class Scenario:
     rpm: int
     bulk_per_day: float
     flex_refusals: float | None
+    days: float | None = None
 
 
-Report = Callable[[Path, float], None]
-"""Told which policy is being played and the share of the trace that is over, 0 to 1."""
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A scenario with everything that has to be read for it."""
+
+    scenario: Scenario
+    shape: workload.Shape
+    prices: PriceBook
+    paths: Mapping[str, CompletionPath]
 
 
-def backtest(
-    scenario: Scenario, policies: Sequence[Path], config: Config, report: Report
-) -> Iterator[tuple[Figures, play.Outcome]]:
-    """Play every policy. Raises `ConfigFault` before anything is played if trace, policies or prices are not usable."""
-    loaded = [(file, load_policy(file)) for file in policies]
-    shape = workload.measure(read_trace(scenario.trace))
+Report = Callable[[float], None]
+"""Told the share of the trace that has been played, 0 to 1."""
+
+
+def set_stage(scenario: Scenario, config: Config) -> Stage:
+    """Read the trace and the prices. Raises `ConfigFault` if they are not usable."""
+    shape = workload.measure(_trace(scenario))
     if not shape.requests:
         raise ConfigFault(f"the trace {scenario.trace} has no requests")
     cost_map = read_cost_map(config.cost_map)
@@ -52,21 +62,29 @@ def backtest(
     for model in shape.models:
         _require_price(prices, model)
     paths = {model: CompletionPath(scenario.world, shape.span_seconds, model, scenario.seed) for model in shape.models}
-    for file, policy in loaded:
-        settings = play.Play(
-            policy=policy,
-            config=coarse(config),
-            prices=prices,
-            paths=paths,
-            provider=ProviderSettings(scenario.rpm, scenario.seed, scenario.flex_refusals),
-        )
-        outcome = run(
-            play.play(settings, _rows(scenario, shape), _progress(report, file, shape.span_seconds)), start_at=MONDAY
-        )
-        yield (
-            figures(outcome, policy=file.stem, world=scenario.world.value, seed=scenario.seed, rpm=scenario.rpm),
-            outcome,
-        )
+    return Stage(scenario, shape, prices, paths)
+
+
+def play_policy(
+    stage: Stage, policy: Policy, config: Config, report: Report, *, name: str
+) -> tuple[Figures, play.Outcome]:
+    """Play one policy on a virtual clock of its own."""
+    scenario = stage.scenario
+    settings = play.Play(
+        policy=policy,
+        config=coarse(config),
+        prices=stage.prices,
+        paths=stage.paths,
+        provider=ProviderSettings(scenario.rpm, scenario.seed, scenario.flex_refusals),
+    )
+    span = stage.shape.span_seconds
+
+    def progress(at: float) -> None:
+        report(at / span if span else 1.0)
+
+    outcome = run(play.play(settings, _rows(stage), progress), start_at=MONDAY)
+    row = figures(outcome, policy=name, world=scenario.world.value, seed=scenario.seed, rpm=scenario.rpm)
+    return row, outcome
 
 
 def coarse(config: Config) -> Config:
@@ -84,13 +102,17 @@ def coarse(config: Config) -> Config:
     )
 
 
-def _rows(scenario: Scenario, shape: workload.Shape) -> Iterator[Row]:
-    settings = workload.Settings(seed=scenario.seed, bulk_per_day=scenario.bulk_per_day)
-    return workload.workload(read_trace(scenario.trace), shape, settings)
+def _trace(scenario: Scenario) -> Iterator[Row]:
+    rows = read_trace(scenario.trace)
+    if scenario.days is None:
+        return rows
+    end = scenario.days * DAY_SECONDS
+    return takewhile(lambda row: row.at < end, rows)
 
 
-def _progress(report: Report, file: Path, span_seconds: float) -> play.Progress:
-    return lambda at: report(file, at / span_seconds if span_seconds else 1.0)
+def _rows(stage: Stage) -> Iterator[Row]:
+    settings = workload.Settings(seed=stage.scenario.seed, bulk_per_day=stage.scenario.bulk_per_day)
+    return workload.workload(_trace(stage.scenario), stage.shape, settings)
 
 
 def _require_price(prices: PriceBook, model: str) -> None:

@@ -167,6 +167,7 @@ class Policy:
     """The rules in force. `terms` is asked once per request and never fails."""
 
     def __init__(self, file: PolicyFile) -> None:
+        self.file = file
         self.rules = file.rules
         self._compiled = [(_conditions(rule.match), rule.then.terms(rule.name)) for rule in file.rules]
         self._default = file.default.terms(DEFAULT_NAME)

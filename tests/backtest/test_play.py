@@ -2,7 +2,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
+from proxy.backtest.baseline import AllSynchronous
 from proxy.backtest.play import Outcome, Play, play
 from proxy.backtest.provider import Settings as ProviderSettings
 from proxy.backtest.run import MONDAY, coarse
@@ -29,14 +32,14 @@ def played(
     seed: int = 1,
     policy: Policy | None = None,
 ) -> Outcome:
-    settings = Play(
+    staged = Play(
         policy=policy or load_policy(Config().policy_file),
         config=coarse(Config()),
         prices=prices,
         paths={MODEL: CompletionPath(world, SPAN, MODEL, seed)},
         provider=ProviderSettings(rpm, seed),
     )
-    return run(play(settings, iter(rows), lambda _: None), start_at=MONDAY)
+    return run(play(staged, iter(rows), lambda _: None), start_at=MONDAY)
 
 
 def mixed(count: int, seed: int = 1) -> list[Row]:
@@ -102,3 +105,44 @@ def test_a_policy_that_calls_everything_urgent_saves_nothing(prices: PriceBook) 
     account = played(prices, mixed(200), policy=urgent, rpm=600).account
     assert account.paid_usd == account.list_usd
     assert account.deferred == 0
+
+
+LOOSE_SECONDS = 240.0
+"""What the engine keeps of each deadline: margin, service time, its tick and its look, all coarse here."""
+
+
+NO_SHRINKING = (Phase.explicit, Phase.generate)
+"""Each example takes a second."""
+CROWDS = st.lists(
+    st.tuples(st.integers(0, 180), st.sampled_from([15, 30, 60, 240, 1440]), st.integers(1, 40)), min_size=1, max_size=8
+)
+"""Deferrable requests: the minute in which they come, how many minutes they have, how many they are."""
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=NO_SHRINKING)
+@given(crowds=CROWDS, rpm=st.sampled_from([20, 60]), world=st.sampled_from(World), seed=st.integers(1, 1000))
+def test_whatever_comes_and_however_long_batches_take(
+    prices: PriceBook, crowds: list[tuple[int, int, int]], rpm: int, world: World, seed: int
+) -> None:
+    """The limit is never exceeded, urgent calls within the headroom never meet a 429, a feasible set of deadlines is
+    met, and the ledger is the bill.
+    """
+    deferrable = [
+        Row(minute * 60.0, MODEL, 1000, 100, minutes * 60.0)
+        for minute, minutes, requests in crowds
+        for _ in range(requests)
+    ]
+    apart = 60.0 / (0.08 * rpm)
+    urgent = [Row(number * apart, MODEL, 500, 50) for number in range(int(SPAN / 2 / apart))]
+    rows = sorted([*deferrable, *urgent], key=lambda row: row.at)
+    outcome = played(prices, rows, world=world, rpm=rpm, seed=seed)
+    account = outcome.account
+    assert (account.refused, account.given_up, account.failed) == (0, 0, 0)
+    assert account.paid_usd == outcome.billed_usd
+    patient = AllSynchronous(int(rpm * 0.8), burst=1)
+    for row in rows:
+        if row.within_seconds is not None:
+            patient.arrive(replace(row, within_seconds=row.within_seconds - LOOSE_SECONDS))
+    patient.run_until(float("inf"))
+    if patient.missed == 0:
+        assert account.missed == 0

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from proxy.backtest.run import Scenario, backtest, coarse
+from proxy.backtest.run import Scenario, coarse, play_policy, set_stage
 from proxy.backtest.weather import World
+from proxy.config.load import load_policy
 from proxy.config.settings import Config
 from proxy.domain.errors import ConfigFault
 
@@ -19,16 +21,24 @@ def scenario(tmp_path: Path, text: str = HEADER + ROWS) -> Scenario:
 
 def test_every_policy_is_played_over_the_same_trace(tmp_path: Path) -> None:
     (tmp_path / "urgent.yaml").write_text(URGENT)
-    seen: list[tuple[str, float]] = []
-    policies = [Config().policy_file, tmp_path / "urgent.yaml"]
-    found = list(backtest(scenario(tmp_path), policies, Config(), lambda file, share: seen.append((file.stem, share))))
-    (cautious, _), (urgent, _) = found
-    assert (cautious.policy, urgent.policy) == ("default", "urgent")
+    seen: list[float] = []
+    stage = set_stage(scenario(tmp_path), Config())
+    cautious, _ = play_policy(stage, load_policy(Config().policy_file), Config(), seen.append, name="cautious")
+    urgent, _ = play_policy(stage, load_policy(tmp_path / "urgent.yaml"), Config(), seen.append, name="urgent")
+    assert (cautious.policy, urgent.policy) == ("cautious", "urgent")
     assert cautious.requests == urgent.requests == 60
     assert cautious.list_usd == urgent.list_usd
     assert cautious.saved_usd > 0 == urgent.saved_usd
-    assert {name for name, _ in seen} == {"default", "urgent"}
-    assert max(share for _, share in seen) == 1.0
+    assert max(seen) == 1.0
+
+
+def test_only_the_first_days_are_played_where_that_is_wanted(tmp_path: Path) -> None:
+    half_an_hour = replace(scenario(tmp_path), days=1800 / 86_400)
+    assert set_stage(half_an_hour, Config()).shape.requests == 30
+    row, _ = play_policy(
+        set_stage(half_an_hour, Config()), load_policy(Config().policy_file), Config(), print, name="x"
+    )
+    assert row.requests == 30
 
 
 @pytest.mark.parametrize(
@@ -41,13 +51,7 @@ def test_every_policy_is_played_over_the_same_trace(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_played_is_said_before_anything_is(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(ConfigFault, match=told):
-        list(backtest(scenario(tmp_path, text), [Config().policy_file], Config(), lambda *_: None))
-
-
-def test_a_policy_with_a_mistake_stops_all(tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").write_text("rules: [{nome: x}]\n")
-    with pytest.raises(ConfigFault, match=r"bad\.yaml:1"):
-        list(backtest(scenario(tmp_path), [tmp_path / "bad.yaml"], Config(), lambda *_: None))
+        set_stage(scenario(tmp_path, text), Config())
 
 
 def test_the_engine_of_a_backtest_is_slower_but_keeps_its_margin() -> None:
