@@ -92,10 +92,16 @@ def emulator(folder: Path, *options: str) -> Iterator[Running]:
         stop(running)
 
 
-def serve(folder: Path, provider: Running, *options: str, config: str = FAST_CONFIG) -> Running:
+def serve(
+    folder: Path,
+    provider: Running,
+    *options: str,
+    config: str = FAST_CONFIG,
+    environ: dict[str, str] | None = None,
+) -> Running:
     """`standby serve` in front of an emulator, with its store and its configuration in a folder."""
     (folder / "config.yaml").write_text(config)
-    return start("serve", "--upstream", provider.url + "/v1", *options, folder=folder)
+    return start("serve", "--upstream", provider.url + "/v1", *options, folder=folder, environ=environ)
 
 
 @contextmanager

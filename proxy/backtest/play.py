@@ -149,6 +149,7 @@ def _world(settings: Play, clock: LoopClock, provider: Provider, store: SqliteSt
     engine = Engine(desk)
     announcer.connect(engine.listen)
     announcer.connect(desk.mixes.listen)
+    announcer.connect(desk.call_times.listen)
     return _World(
         play=settings,
         clock=clock,

@@ -101,6 +101,8 @@ async def _call_answered(desk: Desk, waiting: Waiting, attempt: Attempt, bought:
         return
     if attempt.tier is Tier.FLEX:
         desk.flex_capacity(queue.upstream, queue.model).served()
+    else:
+        desk.call_times.observe(queue.upstream, queue.model, now - attempt.created_at)
     await settle(desk, [Delivery(_owed(waiting), attempt.id, None, bought.answer)], now)
 
 

@@ -5,7 +5,7 @@ Nothing here is needed for correctness after a restart: forgetting it costs a re
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy.batching.settings import Settings
 from proxy.domain.batch import Batch, BatchState
@@ -16,8 +16,9 @@ from proxy.domain.events import Announce, BatchTierLost
 from proxy.domain.ids import BatchId, CredentialId, IdSource, RequestId, UpstreamName
 from proxy.domain.moves import Conflict, Move, MoveResult
 from proxy.domain.request import Queue
-from proxy.routing import planner
+from proxy.routing import escalation, planner
 from proxy.routing.budget import Budget
+from proxy.routing.calltimes import CallTimes
 from proxy.routing.flex import Capacity
 from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
@@ -82,6 +83,7 @@ class Desk:
     planning: planner.Settings
     latencies: LatencyBook
     mixes: MixBook = field(default_factory=MixBook)
+    call_times: CallTimes = field(default_factory=CallTimes)
     memory: Memory = field(default_factory=Memory)
 
     def upstream(self, queue: Queue) -> Upstream:
@@ -111,15 +113,27 @@ class Desk:
         """
         odds = planner.odds_needed(self.prices.batch_share(model), self.planning.billed_twice_share)
         learned = self.latencies.of(upstream, model).quantile(odds, now)
-        rescue = self.settings.escalate.margin_seconds + self.settings.escalate.service_seconds
+        rescue = self.call_needs_seconds(upstream, model)
         return min(learned, self.latencies.prior.quantile(odds, now)) + rescue
+
+    def escalation(self, upstream: UpstreamName, model: str) -> escalation.Settings:
+        """How careful to be with a model: its calls may take longer than the configured service time."""
+        settings = self.settings.escalate
+        worst_seconds = self.call_times.worst_seconds(upstream, model)
+        return (
+            settings if worst_seconds <= settings.service_seconds else replace(settings, service_seconds=worst_seconds)
+        )
+
+    def call_needs_seconds(self, upstream: UpstreamName, model: str) -> float:
+        """How much time before its deadline a request needs for a synchronous call."""
+        settings = self.escalation(upstream, model)
+        return settings.margin_seconds + settings.service_seconds
 
     def outlook(
         self, upstream: UpstreamName, model: str, now: float, covers: Callable[[float], bool]
     ) -> planner.Outlook:
         """What the planner has to know of an upstream's model at this moment."""
-        escalate = self.settings.escalate
-        rescue = escalate.margin_seconds + escalate.service_seconds
+        rescue = self.call_needs_seconds(upstream, model)
         return planner.Outlook(
             batch_needs_seconds=self.batch_needs_seconds(upstream, model, now),
             call_needs_seconds=rescue,

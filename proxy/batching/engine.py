@@ -82,7 +82,7 @@ class Engine:
         one, if no batch completes any more.
         """
         earlier = self._waitlist.due_by(upstream, model, deadline_at) + self._newcomers[upstream, model]
-        left_seconds = escalation.latest_call_at(deadline_at, self._desk.settings.escalate) - now
+        left_seconds = escalation.latest_call_at(deadline_at, self._desk.escalation(upstream, model)) - now
         return left_seconds >= 0 and earlier < self._desk.limits.of(upstream, model, now).actual.room(left_seconds, now)
 
     def poke(self) -> None:

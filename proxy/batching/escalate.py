@@ -79,7 +79,7 @@ def _look_at_model(
     now: float,
     found: Look,
 ) -> None:
-    settings = desk.settings.escalate
+    settings = desk.escalation(upstream, model)
     mean_tokens = sum(waiting.estimated_tokens for waiting in group) / len(group)
     limits = desk.limits.of(upstream, model, now).actual
     rate = limits.available_rate_per_second(tokens_per_call=mean_tokens)

@@ -21,6 +21,7 @@ from proxy.domain.errors import ConfigFault
 from proxy.domain.ids import IdSource
 from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
+from proxy.runtime.failpoints import arm, failpoint_of
 from proxy.runtime.parts import build_accounts, build_doorman, build_vault, open_store, read_prices
 from proxy.runtime.reload import PolicyWatch
 from proxy.runtime.state import State
@@ -124,6 +125,7 @@ async def _build(
     ids = IdSource(random_bits)
     vault = build_vault(config, store, environ)
     accounts = build_accounts(config, session, environ, clock)
+    arm(failpoint_of(environ), store, [account.upstream for account in accounts])
     desk = Desk(
         store=store,
         upstreams={account.upstream.name: account.upstream for account in accounts},
@@ -170,6 +172,7 @@ async def _build(
     state = State(desk=desk, engine=engine, house=house, announcer=announcer)
     announcer.connect(engine.listen)
     announcer.connect(desk.mixes.listen)
+    announcer.connect(desk.call_times.listen)
     connect(announcer, metrics, holds, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(config.server.host, config.server.port, desk, engine, house, metrics, state, announcer, policy_watch)

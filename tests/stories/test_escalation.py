@@ -163,3 +163,15 @@ def test_where_the_rate_limit_is_used_up_a_short_deadline_goes_into_a_batch_too(
     unhurried = planner.Settings(batches=latency.Settings(prior_median_seconds=7200.0))
     emulator = Settings(turnaround=Constant(5 * MINUTE), latency_seconds=1.0)
     play(tmp_path, story, emulator=emulator, upstream=upstream, planner=unhurried)
+
+
+def test_a_model_whose_calls_take_long_is_escalated_that_much_earlier(tmp_path: Path) -> None:
+    """Its calls take four minutes, and the configured service time is one."""
+
+    async def story(world: World) -> None:
+        assert (await world.ask("urgent")).status == 200
+        answer = await world.ask("deferred", deadline="2h")
+        assert (answer.status, answer.tier) == (200, "standard")
+        assert answer.at <= world.seen(RequestFinished)[0].deadline_at
+
+    play(tmp_path, story, emulator=Settings(turnaround=Stuck(), latency_seconds=4 * MINUTE, lines_in_flight=0))
