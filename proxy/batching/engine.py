@@ -20,6 +20,7 @@ from proxy.domain.errors import StandbyError, UpstreamFault
 from proxy.domain.events import AnyEvent, RequestAccepted, StepFailed
 from proxy.domain.ids import BatchId, RequestId, UpstreamName
 from proxy.domain.moves import BatchPostponed
+from proxy.domain.request import Lane
 from proxy.domain.tier import Tier
 from proxy.routing import escalation
 from proxy.routing.planner import Outlook
@@ -37,7 +38,7 @@ class Engine:
         self._steps: dict[BatchId, asyncio.Task[None]] = {}
         self._calls: dict[RequestId, asyncio.Task[None]] = {}
         self._chores: dict[str, asyncio.Task[None]] = {}
-        self._waitlist = Waitlist(desk.store)
+        self.waitlist = Waitlist(desk.store)
         self._due: deque[escalate.Due] = deque()
         self._first_move_at: dict[tuple[UpstreamName, str], float] = {}
         self._look_at: dict[UpstreamName, float] = {}
@@ -81,7 +82,7 @@ class Engine:
         """Whether the rate limits can carry one more request with this deadline, and all that waits for an earlier
         one, if no batch completes any more.
         """
-        earlier = self._waitlist.due_by(upstream, model, deadline_at) + self._newcomers[upstream, model]
+        earlier = self.waitlist.due_by(Lane(upstream, model), deadline_at) + self._newcomers[upstream, model]
         left_seconds = escalation.latest_call_at(deadline_at, self._desk.escalation(upstream, model)) - now
         return left_seconds >= 0 and earlier < self._desk.limits.of(upstream, model, now).actual.room(left_seconds, now)
 
@@ -112,7 +113,8 @@ class Engine:
         """Start all that is due at `now`; returns when to look again (infinity: on the next poke)."""
         failed_at = now + self._desk.settings.look_seconds
         try:
-            cut_at = await stage.cut_due_queues(self._desk, now, self.outlook)
+            await self._refresh()
+            cut_at = await stage.cut_due_queues(self._desk, self.waitlist, now, self.outlook)
             batches = await self._desk.store.open_batches()
             looked_at = await self._escalate(batches, now, group)
             batches_at = self._start_steps(batches, now, group)
@@ -122,6 +124,10 @@ class Engine:
             self._failed("look", error, failed_at)
             return failed_at
         return min(cut_at, looked_at, batches_at, self._swept_at + self._desk.settings.sweep_seconds)
+
+    async def _refresh(self) -> None:
+        await self.waitlist.refresh()
+        self._newcomers.clear()
 
     async def settle(self) -> None:
         """Wait until every step, call and chore that is under way has ended."""
@@ -207,8 +213,7 @@ class Engine:
         to_look_at = [name for name in self._desk.upstreams if now >= self._look_at.get(name, 0.0)]
         if to_look_at:
             began = self._desk.clock.monotonic()
-            await self._waitlist.refresh()
-            self._newcomers.clear()
+            await self._refresh()
             for upstream in to_look_at:
                 self._look(upstream, batches, now, group)
             self._look_took_seconds = self._desk.clock.monotonic() - began
@@ -220,7 +225,7 @@ class Engine:
 
     def _look(self, upstream: UpstreamName, batches: list[Batch], now: float, group: asyncio.TaskGroup) -> None:
         idle = [batch for batch in batches if batch.queue.upstream == upstream and batch.id not in self._steps]
-        found = escalate.look(self._desk, upstream, self._waitlist, idle, now)
+        found = escalate.look(self._desk, upstream, self.waitlist, idle, now)
         self._look_at[upstream] = found.look_again_at
         others = {pair: at for pair, at in self._first_move_at.items() if pair[0] != upstream}
         self._first_move_at = others | {(upstream, model): at for model, at in found.first_move_at.items()}

@@ -6,43 +6,43 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from proxy.batching.desk import Account, Desk, account_of, enqueued_tokens
+from proxy.batching.waitlist import Waitlist
 from proxy.domain.attempt import Attempt, AttemptKind
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.events import BatchCut, CutReason
 from proxy.domain.ids import UpstreamName
 from proxy.domain.moves import BatchPlanned
-from proxy.domain.request import Pending, Queue, QueueDepth
+from proxy.domain.request import Queue, QueueDepth, Waiting
 from proxy.domain.tier import Tier
 from proxy.routing import cutting, planner
 
 Outlooks = Callable[[UpstreamName, str, float], planner.Outlook]
-PENDING_MAX = 100_000
-"""How many queued requests of one queue are looked at for one batch: two full batches."""
 
 
-async def cut_due_queues(desk: Desk, now: float, outlook: Outlooks) -> float:
-    """Cut every queue that is due. Returns when to look again, infinity when nothing waits."""
+async def cut_due_queues(desk: Desk, waitlist: Waitlist, now: float, outlook: Outlooks) -> float:
+    """Cut every queue that is due; `waitlist` is fresh. Returns when to look again, infinity when nothing waits."""
     look_again_at = math.inf
     reserved: Counter[Account] | None = None
-    for depth in await desk.store.queues(now, tries_max=desk.settings.tries_max, deadline_after=now):
-        if not desk.sells_batches(depth.queue.upstream, now):
-            look_again_at = min(look_again_at, desk.rung_lost_until(depth.queue.upstream))
+    for queue in waitlist.queues():
+        if not desk.sells_batches(queue.upstream, now):
+            look_again_at = min(look_again_at, desk.rung_lost_until(queue.upstream))
             continue
         if reserved is None:
             reserved = enqueued_tokens(await desk.store.open_batches())
-        look_again_at = min(look_again_at, await _cut_queue(desk, depth.queue, now, outlook, reserved))
+        needs_seconds = planner.time_for_batch(outlook(queue.upstream, queue.model, now), now)
+        pending = waitlist.ready(queue, now, tries_max=desk.settings.tries_max, deadline_after=now + needs_seconds)
+        cut_at = await _cut_queue(desk, queue, pending, now, needs_seconds, reserved)
+        look_again_at = min(look_again_at, cut_at)
     return look_again_at
 
 
-async def _cut_queue(desk: Desk, queue: Queue, now: float, outlook: Outlooks, reserved: Counter[Account]) -> float:
+async def _cut_queue(
+    desk: Desk, queue: Queue, pending: list[Waiting], now: float, needs_seconds: float, reserved: Counter[Account]
+) -> float:
     """Cut the groups of a queue that are due. Requests that a batch would not help wait for their escalation, and
     batches that the provider has no room for wait until others have ended: the tightest goes first.
     """
     settings, budget = _settings_for(desk, queue, now), desk.budget(queue)
-    needs_seconds = planner.time_for_batch(outlook(queue.upstream, queue.model, now), now)
-    pending = await desk.store.pending(
-        queue, now, tries_max=desk.settings.tries_max, deadline_after=now + needs_seconds, limit=PENDING_MAX
-    )
     look_again_at = math.inf
     for group in cutting.groups(pending, now=now, settings=settings):
         depth = group.depth(queue)
@@ -60,7 +60,7 @@ async def _cut_queue(desk: Desk, queue: Queue, now: float, outlook: Outlooks, re
     return look_again_at
 
 
-async def _cut(desk: Desk, depth: QueueDepth, items: tuple[Pending, ...], reason: CutReason, now: float) -> None:
+async def _cut(desk: Desk, depth: QueueDepth, items: tuple[Waiting, ...], reason: CutReason, now: float) -> None:
     """Plan one batch. One of whose requests something else has happened in the meantime is cut at the next look."""
     batch = _plan(desk, depth, now)
     attempts = tuple(

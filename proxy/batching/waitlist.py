@@ -1,81 +1,136 @@
-"""A copy of everything that waits, kept true by what the store says has changed: what escalation looks at, often."""
+"""A copy of everything that waits, kept true by what the store says has changed.
 
+Cutting, escalation and the gauges look at it many times a second, whatever the store is.
+"""
+
+import asyncio
+import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from operator import attrgetter
+from typing import TypeVar
 
 from proxy.domain.ids import RequestId, UpstreamName
-from proxy.domain.request import Waiting
+from proxy.domain.request import Lane, Queue, QueueDepth, Stage, Waiting
+from proxy.domain.tier import Tier
 from proxy.store.interface import Store
 
+Key = TypeVar("Key")
 _BY_DEADLINE = attrgetter("deadline_at", "accepted_at", "id")
-Pair = tuple[UpstreamName, str]
-"""An upstream and a model."""
 
 
 class Waitlist:
-    """The open requests by upstream and model, each list sorted by deadline. `refresh` before use."""
+    """The open requests by lane, each list sorted by deadline; and by queue, those that wait for a batch.
+
+    `refresh` before use.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._upto: int | None = None
-        self._pairs: dict[RequestId, Pair] = {}
-        self._known: dict[Pair, dict[RequestId, Waiting]] = {}
-        self._sorted: dict[Pair, list[Waiting]] = {}
+        self._all: dict[RequestId, Waiting] = {}
+        self._lanes: dict[Lane, dict[RequestId, Waiting]] = {}
+        self._queues: dict[Queue, dict[RequestId, Waiting]] = {}
+        self._sorted: dict[Lane, list[Waiting]] = {}
+        self._refreshing = asyncio.Lock()
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._all)
 
     def __repr__(self) -> str:
         return f"<Waitlist {len(self)} waiting upto={self._upto}>"
 
     async def refresh(self) -> None:
         """Take over what has changed. Raises `StoreFault` and is then as it was."""
-        changes = await self._store.changes(self._upto)
-        if changes.whole:
-            self._pairs.clear()
-            self._known.clear()
-            self._sorted.clear()
-        self._upto = changes.upto
-        for waiting in changes.waiting:
-            self._put(waiting)
-        for request_id in changes.gone:
-            self._drop(request_id)
-
-    def upstreams(self) -> set[UpstreamName]:
-        """The upstreams for which something waits."""
-        return {upstream for upstream, _ in self._known}
+        async with self._refreshing:
+            changes = await self._store.changes(self._upto)
+            if changes.whole:
+                for kept in (self._all, self._lanes, self._queues, self._sorted):
+                    kept.clear()
+            self._upto = changes.upto
+            for waiting in changes.waiting:
+                self._drop(waiting.id)
+                self._put(waiting)
+            for request_id in changes.gone:
+                self._drop(request_id)
 
     def groups(self, upstream: UpstreamName) -> Iterator[tuple[str, list[Waiting]]]:
         """Each model of an upstream with its waiting requests, earliest deadline first. Not to be changed."""
-        for pair in self._known:
-            if pair[0] == upstream:
-                yield pair[1], self._in_order(pair)
+        for lane in self._lanes:
+            if lane.upstream == upstream:
+                yield lane.model, self._in_order(lane)
 
-    def due_by(self, upstream: UpstreamName, model: str, deadline_at: float) -> int:
-        """How many of a model's requests have this deadline or an earlier one."""
-        pair = upstream, model
-        if pair not in self._known:
+    def due_by(self, lane: Lane, deadline_at: float) -> int:
+        """How many of a lane's requests have this deadline or an earlier one."""
+        if lane not in self._lanes:
             return 0
-        return bisect_right(self._in_order(pair), deadline_at, key=lambda waiting: waiting.deadline_at)
+        return bisect_right(self._in_order(lane), deadline_at, key=lambda waiting: waiting.deadline_at)
 
-    def _in_order(self, pair: Pair) -> list[Waiting]:
-        found = self._sorted.get(pair)
+    def lanes(self) -> set[Lane]:
+        """The lanes on which something waits."""
+        return set(self._lanes)
+
+    def queues(self) -> list[Queue]:
+        """The queues in which something waits for a batch."""
+        return list(self._queues)
+
+    def ready(self, queue: Queue, now: float, *, tries_max: int, deadline_after: float) -> list[Waiting]:
+        """A queue's requests that a batch may take at `now`: in no particular order."""
+        return [
+            waiting
+            for waiting in self._queues.get(queue, {}).values()
+            if waiting.ready_at <= now and waiting.tries < tries_max and waiting.deadline_at >= deadline_after
+        ]
+
+    def depths(self) -> list[QueueDepth]:
+        """Every queue summed up, whatever its requests wait for."""
+        return [_depth(queue, waiting) for queue, waiting in self._queues.items()]
+
+    def stages(self) -> Counter[tuple[Lane, Stage]]:
+        """How many requests are where."""
+        return Counter((waiting.queue.lane, waiting.stage) for waiting in self._all.values())
+
+    def _in_order(self, lane: Lane) -> list[Waiting]:
+        found = self._sorted.get(lane)
         if found is None:
-            found = self._sorted[pair] = sorted(self._known[pair].values(), key=_BY_DEADLINE)
+            found = self._sorted[lane] = sorted(self._lanes[lane].values(), key=_BY_DEADLINE)
         return found
 
     def _put(self, waiting: Waiting) -> None:
-        pair = waiting.queue.upstream, waiting.queue.model
-        self._pairs[waiting.id] = pair
-        self._known.setdefault(pair, {})[waiting.id] = waiting
-        self._sorted.pop(pair, None)
+        lane = waiting.queue.lane
+        self._all[waiting.id] = waiting
+        self._lanes.setdefault(lane, {})[waiting.id] = waiting
+        self._sorted.pop(lane, None)
+        if waiting.stage is Stage.QUEUED and Tier.BATCH in waiting.tiers:
+            self._queues.setdefault(waiting.queue, {})[waiting.id] = waiting
 
     def _drop(self, request_id: RequestId) -> None:
-        pair = self._pairs.pop(request_id, None)
-        if pair is None:
+        waiting = self._all.pop(request_id, None)
+        if waiting is None:
             return
-        del self._known[pair][request_id]
-        self._sorted.pop(pair, None)
-        if not self._known[pair]:
-            del self._known[pair]
+        lane = waiting.queue.lane
+        self._sorted.pop(lane, None)
+        _remove(self._lanes, lane, request_id)
+        _remove(self._queues, waiting.queue, request_id)
+
+
+def _remove(groups: dict[Key, dict[RequestId, Waiting]], key: Key, request_id: RequestId) -> None:
+    """Take one out of its group, and the group out when it is empty."""
+    group = groups.get(key)
+    if group is None:
+        return
+    group.pop(request_id, None)
+    if not group:
+        del groups[key]
+
+
+def _depth(queue: Queue, waiting: dict[RequestId, Waiting]) -> QueueDepth:
+    return QueueDepth(
+        queue=queue,
+        requests=len(waiting),
+        body_bytes=sum(item.body_bytes for item in waiting.values()),
+        estimated_tokens=sum(item.estimated_tokens for item in waiting.values()),
+        oldest_at=min((item.accepted_at for item in waiting.values()), default=math.inf),
+        earliest_deadline_at=min((item.deadline_at for item in waiting.values()), default=math.inf),
+    )

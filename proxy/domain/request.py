@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from proxy.domain.decision import Delivery, Reason
 from proxy.domain.ids import BatchId, CredentialId, RequestId, TenantId, UpstreamName
@@ -19,6 +20,18 @@ class Queue:
     upstream: UpstreamName
     credential: CredentialId
     endpoint: str
+    model: str
+
+    @property
+    def lane(self) -> "Lane":
+        """Where this queue's requests wait together with those of others."""
+        return Lane(self.upstream, self.model)
+
+
+class Lane(NamedTuple):
+    """All queues of one upstream's model: they share its rate limit, and so they are looked after together."""
+
+    upstream: UpstreamName
     model: str
 
 
@@ -106,17 +119,6 @@ class RequestView:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """A queued request without its body: all that cutting a queue into batches needs."""
-
-    id: RequestId
-    accepted_at: float
-    deadline_at: float
-    body_bytes: int
-    estimated_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class QueueDepth:
     """One queue's queued requests, summed. `oldest_at` and `earliest_deadline_at` are unix seconds."""
 
@@ -130,7 +132,10 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An open request as escalation sees it. `calling` is whether a synchronous call for it is live already."""
+    """An open request without its body: all that deciding about it needs.
+
+    `calling` is whether a synchronous call for it is live already.
+    """
 
     id: RequestId
     tenant: TenantId
@@ -143,5 +148,6 @@ class Waiting:
     ready_at: float
     accepted_at: float
     deadline_at: float
+    body_bytes: int
     estimated_tokens: int
     tiers: frozenset[Tier] = frozenset({Tier.BATCH, Tier.STANDARD})

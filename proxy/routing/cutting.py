@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from proxy.domain.events import CutReason
-from proxy.domain.request import Pending, Queue, QueueDepth
+from proxy.domain.request import Queue, QueueDepth, Waiting
 
 _FREE_SHARE, _DEAR_SHARE = 0.5, 0.9
 _PATIENCE_MAX = 10.0
@@ -55,7 +55,7 @@ class Settings:
 class Group:
     """Requests that may share a batch, tightest first. `full_of` says which limit has kept others out."""
 
-    items: tuple[Pending, ...]
+    items: tuple[Waiting, ...]
     full_of: CutReason | None
 
     def depth(self, queue: Queue) -> QueueDepth:
@@ -120,7 +120,7 @@ def next_cut_at(depth: QueueDepth, *, now: float, settings: Settings, needs_seco
     return min(by_age, by_slack) if by_slack > now else by_age
 
 
-def groups(pending: Sequence[Pending], *, now: float, settings: Settings) -> list[Group]:
+def groups(pending: Sequence[Waiting], *, now: float, settings: Settings) -> list[Group]:
     """Everything that is pending, split into what may share a batch: the tightest request and those like it, then the
     tightest of the rest and those like it, each within the limits.
 
@@ -136,7 +136,7 @@ def groups(pending: Sequence[Pending], *, now: float, settings: Settings) -> lis
     return found
 
 
-def _group(ordered: Sequence[Pending], start: int, now: float, settings: Settings) -> Group:
+def _group(ordered: Sequence[Waiting], start: int, now: float, settings: Settings) -> Group:
     time_left = ordered[start].deadline_at - now
     together_until = now + max(time_left * settings.deadline_spread, settings.deadline_near_seconds)
     size = tokens = 0

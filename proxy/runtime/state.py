@@ -1,21 +1,16 @@
 """One look at the state of everything, for the gauges of `/metrics`."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proxy.batching.desk import Account, Desk, enqueued_tokens
 from proxy.batching.engine import Engine
-from proxy.domain.batch import BatchState
 from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
-from proxy.domain.moves import TRIES_EXHAUSTED
-from proxy.domain.request import Stage
 from proxy.server.house import House
 from proxy.telemetry.fanout import Announcer
 from proxy.telemetry.gauges import Gauges, LimitView
-
-BATCH_PREFIX = "batch:"
 
 
 @dataclass(slots=True)
@@ -38,17 +33,19 @@ class State:
     async def gauges(self) -> Gauges:
         now = self._desk.clock.now()
         limits, latencies = self._desk.limits, self._desk.latencies
-        requests, batches = await self._counts()
+        waitlist = self._engine.waitlist
+        await waitlist.refresh()
+        batches = await self._desk.store.open_batches()
         return Gauges(
             at=now,
-            queues=await self._desk.store.queues(now, tries_max=TRIES_EXHAUSTED, deadline_after=0.0),
-            open_requests=requests,
-            open_batches=batches,
+            queues=waitlist.depths(),
+            open_requests={(lane.upstream, lane.model, stage): n for (lane, stage), n in waitlist.stages().items()},
+            open_batches=Counter((batch.queue.upstream, batch.queue.model, batch.state) for batch in batches),
             escalation_backlog=self._engine.backlog(),
             escalation_slack_seconds=self._engine.slack_seconds(now),
             forecast_seconds={(upstream, model): times.quote(now) for upstream, model, times in latencies},
             congested={(upstream, model): times.congested(now) for upstream, model, times in latencies},
-            enqueued_tokens=_by_pair(enqueued_tokens(await self._desk.store.open_batches())),
+            enqueued_tokens=_by_pair(enqueued_tokens(batches)),
             enqueued_tokens_limit=_by_pair(
                 {account: budget.limit for account, budget in self._desk.memory.budgets.items() if budget.is_known}
             ),
@@ -62,18 +59,6 @@ class State:
             listener_failures=self._announcer.failures,
             event_loop_lag_seconds=self.lag.seconds,
         )
-
-    async def _counts(
-        self,
-    ) -> tuple[dict[tuple[UpstreamName, str, Stage], int], dict[tuple[UpstreamName, str, BatchState], int]]:
-        requests: dict[tuple[UpstreamName, str, Stage], int] = defaultdict(int)
-        batches: dict[tuple[UpstreamName, str, BatchState], int] = defaultdict(int)
-        for (upstream, model, word), count in (await self._desk.store.counts()).items():
-            if word.startswith(BATCH_PREFIX):
-                batches[upstream, model, BatchState(word.removeprefix(BATCH_PREFIX))] += count
-            else:
-                requests[upstream, model, Stage(word)] += count
-        return requests, batches
 
     def _used(self, now: float) -> dict[tuple[UpstreamName, str, LimitKind, LimitView], float]:
         return {

@@ -30,7 +30,7 @@ async def _ready(house: House) -> web.Response:
     if house.draining:
         return reply(UNAVAILABLE, b'{"status":"draining"}')
     try:
-        await house.store.counts()
+        await house.store.open_batches()
     except StoreFault as fault:
         return reply(UNAVAILABLE, msgspec.json.encode({"status": "store_unavailable", "reason": str(fault)}))
     return reply(200, b'{"status":"ready"}')

@@ -22,7 +22,7 @@ VIEW = (
 )
 WAITING = (
     "id, tenant, upstream, credential, endpoint, model, policy, stage, batch_id, tries, ready_at, accepted_at, "
-    "deadline_at, estimated_tokens, tiers"
+    "deadline_at, length(body) AS body_bytes, estimated_tokens, tiers"
 )
 BATCH = (
     "id, upstream, credential, endpoint, model, state, lines, body_bytes, estimated_tokens, created_at, deadline_at, "
@@ -123,6 +123,7 @@ def waiting_of(row: sqlite3.Row) -> Waiting:
         ready_at=row["ready_at"],
         accepted_at=row["accepted_at"],
         deadline_at=row["deadline_at"],
+        body_bytes=row["body_bytes"],
         estimated_tokens=row["estimated_tokens"],
         tiers=_tiers_of(row["tiers"]),
     )

@@ -22,7 +22,7 @@ from proxy.domain.batch import Batch
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow, Purchase
 from proxy.domain.moves import Move, MoveResult
-from proxy.domain.request import Pending, Queue, QueueDepth, Request, RequestState, RequestView, Waiting
+from proxy.domain.request import Queue, Request, RequestState, RequestView, Waiting
 from proxy.domain.tier import Tier
 
 
@@ -122,17 +122,6 @@ class Store(Protocol):
     async def apply(self, moves: Sequence[Move]) -> list[MoveResult]:
         """Make moves, each with its ledger row and its coupled moves in one transaction; one result per move."""
 
-    async def queues(self, now: float, *, tries_max: int, deadline_after: float) -> list[QueueDepth]:
-        """Every queue with requests ready for a batch at `now`, summed over those.
-
-        Ready: queued, `ready_at <= now`, `tries < tries_max`, `deadline_at >= deadline_after`.
-        """
-
-    async def pending(
-        self, queue: Queue, now: float, *, tries_max: int, deadline_after: float, limit: int
-    ) -> list[Pending]:
-        """A queue's requests that are ready for a batch at `now`, earliest deadline first, then oldest."""
-
     async def changes(self, after: int | None) -> "Changes":
         """What has become of open requests since an earlier answer's `upto`; None: all that are open.
 
@@ -177,9 +166,6 @@ class Store(Protocol):
 
     async def note(self, name: str) -> bytes | None:
         """What was kept under a name, None when nothing was."""
-
-    async def counts(self) -> dict[tuple[UpstreamName, str, str], int]:
-        """Open requests by (upstream, model, stage), and batches by (upstream, model, `batch:` + state)."""
 
     async def sweep(self, *, finished_before: float, limit: int) -> int:
         """Delete final requests (with bodies, answers and dead attempts) finished before the instant, and CLEANED or

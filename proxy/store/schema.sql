@@ -29,7 +29,7 @@ CREATE TABLE requests (
     tiers TEXT NOT NULL,                  -- that it may be bought at, such as 'batch flex standard'
     tries INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL DEFAULT 'open',
-    stage TEXT NOT NULL DEFAULT 'queued', -- a function of the live attempts, cached for the indexes
+    stage TEXT NOT NULL DEFAULT 'queued', -- a function of the live attempts, cached
     batch_id TEXT,                        -- the batch of the live line, or of the line that answered
     finished_at REAL,
     delivered_at REAL,
@@ -43,9 +43,7 @@ CREATE TABLE requests (
 CREATE UNIQUE INDEX requests_by_id ON requests (id);
 CREATE UNIQUE INDEX requests_by_key ON requests (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX requests_undelivered ON requests (tenant, fingerprint) WHERE delivered_at IS NULL;
-CREATE INDEX requests_queued ON requests (upstream, credential, endpoint, model, deadline_at)
-    WHERE state = 'open' AND stage = 'queued';
-CREATE INDEX requests_open ON requests (upstream, deadline_at) WHERE state = 'open';
+CREATE INDEX requests_open ON requests (n) WHERE state = 'open';
 CREATE INDEX requests_finished ON requests (finished_at) WHERE finished_at IS NOT NULL;
 
 -- Which requests have changed, in order: for whoever keeps a copy of what is waiting. Old rows are swept.

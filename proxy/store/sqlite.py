@@ -19,10 +19,10 @@ from proxy.domain.attempt import Attempt, Line
 from proxy.domain.batch import Batch
 from proxy.domain.clock import Clock
 from proxy.domain.errors import StoreFault
-from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId, UpstreamName
+from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId
 from proxy.domain.money import LedgerRow
 from proxy.domain.moves import Move, MoveResult
-from proxy.domain.request import Pending, Queue, QueueDepth, Request, RequestState, RequestView, Waiting
+from proxy.domain.request import Queue, Request, RequestState, RequestView, Waiting
 from proxy.store import codec, sqlite_moves, sqlite_reads
 from proxy.store.interface import Accepted, Changes, Credential, Existing, LedgerTotal
 from proxy.store.sqlite_inline import InlineWorker
@@ -116,14 +116,6 @@ class SqliteStore:
         waiting = [self._writes.do(partial(sqlite_moves.make, move=move)) for move in moves]
         return list(await asyncio.gather(*waiting))
 
-    async def queues(self, now: float, *, tries_max: int, deadline_after: float) -> list[QueueDepth]:
-        return await self._reads.do(lambda db: sqlite_reads.queues(db, now, tries_max, deadline_after))
-
-    async def pending(
-        self, queue: Queue, now: float, *, tries_max: int, deadline_after: float, limit: int
-    ) -> list[Pending]:
-        return await self._reads.do(lambda db: sqlite_reads.pending(db, queue, now, tries_max, deadline_after, limit))
-
     async def changes(self, after: int | None) -> Changes:
         return await self._reads.do(lambda db: sqlite_reads.changes(db, after))
 
@@ -171,9 +163,6 @@ class SqliteStore:
 
     async def note(self, name: str) -> bytes | None:
         return await self._reads.do(lambda db: sqlite_reads.note(db, name))
-
-    async def counts(self) -> dict[tuple[UpstreamName, str, str], int]:
-        return await self._reads.do(sqlite_reads.counts)
 
     async def sweep(self, *, finished_before: float, limit: int) -> int:
         return await self._writes.do(lambda db: _sweep(db, finished_before, limit))

@@ -7,17 +7,12 @@ from proxy.domain.attempt import Attempt, Line
 from proxy.domain.batch import Batch
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow, Purchase, from_picodollars
-from proxy.domain.request import Pending, Queue, QueueDepth, RequestState, RequestView, Waiting
+from proxy.domain.request import Queue, RequestState, RequestView, Waiting
 from proxy.domain.tier import Tier
 from proxy.store import codec
 from proxy.store.interface import Changes, Credential, LedgerTotal
 
-_READY = (
-    "state = 'open' AND stage = 'queued' AND ready_at <= :now AND tries < :tries_max AND deadline_at >= :after "
-    "AND tiers LIKE 'batch%'"
-)
 _OPEN_REQUEST = f"SELECT {codec.WAITING} FROM requests WHERE n = ? AND state = 'open'"
-_OF_QUEUE = "upstream = :upstream AND credential = :credential AND endpoint = :endpoint AND model = :model"
 
 
 def deployment(db: sqlite3.Connection) -> str:
@@ -83,53 +78,6 @@ def result(db: sqlite3.Connection, request_id: RequestId) -> Answer | None:
     return None if row is None else codec.answer_of(row)
 
 
-def queues(db: sqlite3.Connection, now: float, tries_max: int, deadline_after: float) -> list[QueueDepth]:
-    """What is ready for a batch, by queue."""
-    rows = db.execute(
-        "SELECT upstream, credential, endpoint, model, count(*) AS requests, sum(length(body)) AS body_bytes, "
-        "sum(estimated_tokens) AS estimated_tokens, min(accepted_at) AS oldest_at, min(deadline_at) AS earliest_at "
-        f"FROM requests WHERE {_READY} GROUP BY upstream, credential, endpoint, model",
-        {"now": now, "tries_max": tries_max, "after": deadline_after},
-    )
-    return [
-        QueueDepth(
-            codec.queue_of(row),
-            row["requests"],
-            row["body_bytes"],
-            row["estimated_tokens"],
-            row["oldest_at"],
-            row["earliest_at"],
-        )
-        for row in rows
-    ]
-
-
-def pending(
-    db: sqlite3.Connection, queue: Queue, now: float, tries_max: int, deadline_after: float, limit: int
-) -> list[Pending]:
-    """A queue's requests that are ready for a batch."""
-    rows = db.execute(
-        "SELECT id, accepted_at, deadline_at, length(body) AS body_bytes, estimated_tokens FROM requests "
-        f"WHERE {_OF_QUEUE} AND {_READY} ORDER BY deadline_at, n LIMIT :limit",
-        {
-            "upstream": queue.upstream,
-            "credential": queue.credential,
-            "endpoint": queue.endpoint,
-            "model": queue.model,
-            "now": now,
-            "tries_max": tries_max,
-            "after": deadline_after,
-            "limit": limit,
-        },
-    )
-    return [
-        Pending(
-            RequestId(row["id"]), row["accepted_at"], row["deadline_at"], row["body_bytes"], row["estimated_tokens"]
-        )
-        for row in rows
-    ]
-
-
 def changes(db: sqlite3.Connection, after: int | None) -> Changes:
     """Open requests that have changed, and those that are open no more."""
     (first,) = db.execute("SELECT min(n) FROM changes").fetchone()
@@ -185,11 +133,10 @@ def lines(db: sqlite3.Connection, batch_id: BatchId, after: AttemptId | None, li
 
 def live_calls(db: sqlite3.Connection) -> list[tuple[Attempt, Waiting]]:
     """Live calls with their requests."""
-    columns = ", ".join(f"r.{name.strip()} AS {name.strip()}" for name in codec.WAITING.split(","))
     rows = db.execute(
-        f"SELECT {columns}, a.id AS attempt_id, a.kind AS attempt_kind, a.tier AS attempt_tier, "
+        f"SELECT r.*, a.id AS attempt_id, a.kind AS attempt_kind, a.tier AS attempt_tier, "
         "a.batch_id AS attempt_batch_id, a.created_at AS attempt_created_at "
-        "FROM attempts AS a JOIN requests AS r ON r.n = a.request_n "
+        f"FROM attempts AS a JOIN (SELECT n, {codec.WAITING} FROM requests) AS r ON r.n = a.request_n "
         "WHERE a.kind = 'call' AND a.state IN ('written', 'sent') ORDER BY a.n"
     )
     return [(codec.attempt_of(row), codec.waiting_of(row)) for row in rows]
@@ -246,16 +193,3 @@ def note(db: sqlite3.Connection, name: str) -> bytes | None:
     """Something that was learned."""
     row = db.execute("SELECT content FROM notes WHERE name = ?", (name,)).fetchone()
     return None if row is None else bytes(row["content"])
-
-
-def counts(db: sqlite3.Connection) -> dict[tuple[UpstreamName, str, str], int]:
-    """Open requests by stage, and batches by state."""
-    requests = db.execute(
-        "SELECT upstream, model, stage AS word, count(*) AS count FROM requests WHERE state = 'open' "
-        "GROUP BY upstream, model, stage"
-    ).fetchall()
-    batches = db.execute(
-        "SELECT upstream, model, 'batch:' || state AS word, count(*) AS count FROM batches "
-        "GROUP BY upstream, model, state"
-    ).fetchall()
-    return {(UpstreamName(row["upstream"]), row["model"], row["word"]): row["count"] for row in [*requests, *batches]}

@@ -6,8 +6,9 @@ import pytest
 
 from proxy.batching.waitlist import Waitlist
 from proxy.domain.ids import CredentialId, RequestId, UpstreamName
-from proxy.domain.moves import CallPlanned, RequestCancelled
-from proxy.domain.request import Queue
+from proxy.domain.moves import AttemptRefused, CallPlanned, RequestCancelled
+from proxy.domain.request import Lane, Queue, Stage
+from proxy.domain.tier import Tier
 from proxy.runtime.clock import SystemClock
 from proxy.store import sqlite
 from proxy.store.sqlite import SqliteStore
@@ -61,6 +62,48 @@ def test_a_refresh_takes_over_what_has_changed(tmp_path: Path) -> None:
         assert shown(waitlist) == {"gpt-4o-mini": [new.id, two.id]}
         (_, group), *_ = waitlist.groups(UPSTREAM)
         assert [waiting.calling for waiting in group] == [False, True]
+
+    play(tmp_path, story)
+
+
+def test_a_queue_is_what_waits_for_a_batch(tmp_path: Path) -> None:
+    async def story(store: SqliteStore) -> None:
+        one, two = request(accepted_at=90.0, deadline_at=500.0), request(accepted_at=80.0, deadline_at=900.0)
+        calling, sync_only = request(), request(tiers=frozenset({Tier.STANDARD}))
+        await accepted(store, one, two, calling, sync_only, request(queue=OTHER_MODEL))
+        await store.apply([CallPlanned(call_for(calling))])
+        await in_flight(store, request())
+        waitlist = Waitlist(store)
+        await waitlist.refresh()
+        assert set(waitlist.queues()) == {QUEUE, OTHER_MODEL}
+        depth = next(depth for depth in waitlist.depths() if depth.queue == QUEUE)
+        assert (depth.requests, depth.oldest_at, depth.earliest_deadline_at) == (2, 80.0, 500.0)
+        assert (depth.body_bytes, depth.estimated_tokens) == (2 * len(one.body), 20)
+        lane = Lane(UPSTREAM, "gpt-4o-mini")
+        assert waitlist.lanes() == {lane, Lane(UPSTREAM, "gpt-5-mini")}
+        stages = {stage: n for (where, stage), n in waitlist.stages().items() if where == lane}
+        assert stages == {Stage.QUEUED: 3, Stage.CALLING: 1, Stage.SUBMITTED: 1}
+
+    play(tmp_path, story)
+
+
+def test_a_batch_may_take_what_is_ready_was_not_tried_too_often_and_has_the_time(tmp_path: Path) -> None:
+    async def story(store: SqliteStore) -> None:
+        fine, not_yet, too_late, tried = (
+            request(accepted_at=90.0, deadline_at=500.0),
+            request(accepted_at=200.0),
+            request(deadline_at=150.0),
+            request(),
+        )
+        await accepted(store, fine, not_yet, too_late)
+        _, (line,) = await in_flight(store, tried)
+        await store.apply([AttemptRefused(line.id, 100.0, ready_at=100.0, tries_spent=2)])
+        waitlist = Waitlist(store)
+        await waitlist.refresh()
+        ready = waitlist.ready(QUEUE, 100.0, tries_max=2, deadline_after=200.0)
+        assert [waiting.id for waiting in ready] == [fine.id]
+        often = waitlist.ready(QUEUE, 200.0, tries_max=3, deadline_after=0.0)
+        assert {waiting.id for waiting in often} == {fine.id, not_yet.id, too_late.id, tried.id}
 
     play(tmp_path, story)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain.events import CutReason
-from proxy.domain.ids import CredentialId, RequestId, UpstreamName
-from proxy.domain.request import Pending, Queue, QueueDepth
+from proxy.domain.ids import CredentialId, RequestId, TenantId, UpstreamName
+from proxy.domain.request import Queue, QueueDepth, Stage, Waiting
 from proxy.routing.cutting import (
     LINE_OVERHEAD_BYTES,
     Settings,
@@ -27,8 +27,22 @@ QUEUE = Queue(UpstreamName("openai"), CredentialId("c"), "/v1/chat/completions",
 YOUNG = QueueDepth(QUEUE, 10, 1000, 100, oldest_at=NOW - 10, earliest_deadline_at=NOW + 4 * HOUR)
 
 
-def pending(number: int, left: float, body_bytes: int = 100, tokens: int = 10, accepted_at: float = NOW) -> Pending:
-    return Pending(RequestId(f"req-{number:06}"), accepted_at, NOW + left, body_bytes, tokens)
+def pending(number: int, left: float, body_bytes: int = 100, tokens: int = 10, accepted_at: float = NOW) -> Waiting:
+    return Waiting(
+        id=RequestId(f"req-{number:06}"),
+        tenant=TenantId("t"),
+        queue=QUEUE,
+        policy="default",
+        stage=Stage.QUEUED,
+        batch_id=None,
+        calling=False,
+        tries=0,
+        ready_at=accepted_at,
+        accepted_at=accepted_at,
+        deadline_at=NOW + left,
+        body_bytes=body_bytes,
+        estimated_tokens=tokens,
+    )
 
 
 def reason(depth: QueueDepth, now: float = NOW, settings: Settings = SETTINGS) -> CutReason | None:
@@ -105,11 +119,11 @@ def test_company_is_waited_for_as_long_as_the_tightest_can_afford(left: float, w
     assert wait_seconds(depth, Settings()) == pytest.approx(waits)
 
 
-def numbers(chosen: Sequence[Pending]) -> list[int]:
+def numbers(chosen: Sequence[Waiting]) -> list[int]:
     return [int(item.id.removeprefix("req-")) for item in chosen]
 
 
-def first(items: list[Pending], settings: Settings = SETTINGS) -> Sequence[Pending]:
+def first(items: list[Waiting], settings: Settings = SETTINGS) -> Sequence[Waiting]:
     """The tightest group."""
     return groups(items, now=NOW, settings=settings)[0].items
 
@@ -184,7 +198,7 @@ PENDING = st.builds(
 
 
 @given(items=st.lists(PENDING, max_size=300, unique_by=lambda item: item.id))
-def test_groups_have_every_request_once_in_order_and_keep_every_limit(items: list[Pending]) -> None:
+def test_groups_have_every_request_once_in_order_and_keep_every_limit(items: list[Waiting]) -> None:
     found = groups(items, now=NOW, settings=SETTINGS)
     everything = [item for group in found for item in group.items]
     assert [item.deadline_at for item in everything] == sorted(item.deadline_at for item in items)
@@ -199,7 +213,7 @@ def test_groups_have_every_request_once_in_order_and_keep_every_limit(items: lis
 
 
 @given(items=st.lists(PENDING, min_size=1, max_size=50, unique_by=lambda item: item.id))
-def test_a_group_is_summed_up_as_a_queue_of_its_own(items: list[Pending]) -> None:
+def test_a_group_is_summed_up_as_a_queue_of_its_own(items: list[Waiting]) -> None:
     depths = [group.depth(QUEUE) for group in groups(items, now=NOW, settings=SETTINGS)]
     assert sum(depth.requests for depth in depths) == len(items)
     assert sum(depth.estimated_tokens for depth in depths) == sum(item.estimated_tokens for item in items)

@@ -30,6 +30,7 @@ def request(
     fingerprint: bytes = b"f" * 32,
     accepted_at: float = 100.0,
     deadline_at: float = 10_000.0,
+    tiers: frozenset[Tier] = frozenset({Tier.BATCH, Tier.STANDARD}),
 ) -> Request:
     return Request(
         id=RequestId(name or f"req-{next(_numbers):06}"),
@@ -46,6 +47,7 @@ def request(
         estimated_tokens=10,
         accepted_at=accepted_at,
         deadline_at=deadline_at,
+        tiers=tiers,
     )
 
 

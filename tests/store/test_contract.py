@@ -48,7 +48,6 @@ from tests.store.samples import (
     ALICE,
     BOB,
     QUEUE,
-    UPSTREAM,
     accepted,
     answer,
     batch,
@@ -84,6 +83,11 @@ async def _batch_state(store: Store, batch_id: BatchId) -> BatchState:
     found = await store.batch(batch_id)
     assert found is not None
     return found.state
+
+
+async def _setbacks(store: Store) -> dict[RequestId, tuple[float, int]]:
+    """When each waiting request may be tried again, and how often it was tried."""
+    return {waiting.id: (waiting.ready_at, waiting.tries) for waiting in (await store.changes(None)).waiting}
 
 
 def _ended(batch_id: BatchId, outcome: BatchOutcome = BatchOutcome.COMPLETED) -> BatchEnded:
@@ -168,32 +172,36 @@ def test_work_is_found_by_its_body_until_it_is_delivered(open_store: OpenStore) 
 # Queues
 
 
-def test_a_queue_is_what_is_ready_for_a_batch(open_store: OpenStore) -> None:
+def test_what_waits_is_told_with_all_that_deciding_about_it_needs(open_store: OpenStore) -> None:
     async def story(store: Store) -> None:
-        early = request(deadline_at=500.0, accepted_at=90.0)
-        late = request(deadline_at=900.0, accepted_at=80.0)
-        too_late = request(deadline_at=150.0)
-        not_yet = request(accepted_at=200.0)
-        elsewhere = request(queue=replace(QUEUE, model="gpt-4.1"))
-        await accepted(store, late, early, too_late, not_yet, elsewhere)
-        depths = {d.queue.model: d for d in await store.queues(100.0, tries_max=2, deadline_after=200.0)}
-        assert set(depths) == {"gpt-4o-mini", "gpt-4.1"}
-        ours = depths["gpt-4o-mini"]
-        assert (ours.requests, ours.oldest_at, ours.earliest_deadline_at) == (2, 80.0, 500.0)
-        assert (ours.body_bytes, ours.estimated_tokens) == (2 * len(early.body), 20)
-        ready = await store.pending(QUEUE, 100.0, tries_max=2, deadline_after=200.0, limit=10)
-        assert [item.id for item in ready] == [early.id, late.id]
-        assert len(await store.pending(QUEUE, 100.0, tries_max=2, deadline_after=200.0, limit=1)) == 1
+        one = request(accepted_at=90.0, deadline_at=500.0, tiers=frozenset({Tier.FLEX, Tier.STANDARD}))
+        await accepted(store, one)
+        (waiting,) = (await store.changes(None)).waiting
+        assert waiting == Waiting(
+            id=one.id,
+            tenant=ALICE,
+            queue=QUEUE,
+            policy="default",
+            stage=Stage.QUEUED,
+            batch_id=None,
+            calling=False,
+            tries=0,
+            ready_at=90.0,
+            accepted_at=90.0,
+            deadline_at=500.0,
+            body_bytes=len(one.body),
+            estimated_tokens=10,
+            tiers=frozenset({Tier.FLEX, Tier.STANDARD}),
+        )
 
     _play(open_store, story)
 
 
-def test_what_batches_have_failed_too_often_is_worn_and_no_longer_pending(open_store: OpenStore) -> None:
+def test_what_batches_have_failed_too_often_says_so(open_store: OpenStore) -> None:
     async def story(store: Store) -> None:
         one = request()
         _, (line,) = await in_flight(store, one)
         await store.apply([AttemptRefused(line.id, 130.0, ready_at=130.0, tries_spent=TRIES_EXHAUSTED)])
-        assert await store.pending(QUEUE, 200.0, tries_max=2, deadline_after=0.0, limit=9) == []
         (waiting,) = (await store.changes(None)).waiting
         assert (waiting.id, waiting.stage, waiting.tries) == (one.id, Stage.QUEUED, TRIES_EXHAUSTED)
 
@@ -365,9 +373,7 @@ def test_an_abandoned_batch_gives_its_requests_back_to_the_queue(open_store: Ope
         made, _ = await planned(store, one, two)
         assert await store.apply([BatchAbandoned(made.id, 120.0, ready_at=300.0, tries_spent=1)]) == [Applied()]
         assert await _state(store, one.id) == (RequestState.OPEN, Stage.QUEUED)
-        assert await store.pending(QUEUE, 299.0, tries_max=2, deadline_after=0.0, limit=9) == []
-        assert len(await store.pending(QUEUE, 300.0, tries_max=2, deadline_after=0.0, limit=9)) == 2
-        assert await store.pending(QUEUE, 300.0, tries_max=1, deadline_after=0.0, limit=9) == []
+        assert await _setbacks(store) == {one.id: (300.0, 1), two.id: (300.0, 1)}
         assert await store.lines(made.id, after=None, limit=9) == []
 
     _play(open_store, story)
@@ -506,10 +512,7 @@ def test_a_refused_or_missing_line_queues_its_request_again_at_its_time_and_its_
                 AttemptMissing(second.id, 130.0, ready_at=130.0, tries_spent=1),
             ]
         )
-        ready = await store.pending(QUEUE, 200.0, tries_max=1, deadline_after=0.0, limit=9)
-        assert ready == []
-        assert [p.id for p in await store.pending(QUEUE, 500.0, tries_max=1, deadline_after=0.0, limit=9)] == [one.id]
-        assert [p.id for p in await store.pending(QUEUE, 200.0, tries_max=2, deadline_after=0.0, limit=9)] == [two.id]
+        assert await _setbacks(store) == {one.id: (500.0, 0), two.id: (130.0, 1)}
 
     _play(open_store, story)
 
@@ -674,18 +677,6 @@ def test_a_finished_request_whose_line_is_still_at_the_provider_is_not_swept(ope
         await in_flight(store, one)
         await store.apply([RequestCancelled(one.id, 120.0)])
         assert await store.sweep(finished_before=500.0, limit=10) == 0
-
-    _play(open_store, story)
-
-
-def test_counts_are_by_stage_and_state(open_store: OpenStore) -> None:
-    async def story(store: Store) -> None:
-        await accepted(store, request(), request())
-        await in_flight(store, request())
-        counts = await store.counts()
-        assert counts[UPSTREAM, "gpt-4o-mini", "queued"] == 2
-        assert counts[UPSTREAM, "gpt-4o-mini", "submitted"] == 1
-        assert counts[UPSTREAM, "gpt-4o-mini", "batch:in_flight"] == 1
 
     _play(open_store, story)
 

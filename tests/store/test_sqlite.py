@@ -114,7 +114,7 @@ def test_closing_twice_is_fine_and_leaves_no_thread(tmp_path: Path) -> None:
         assert {"store writer", "store reader"} <= {thread.name for thread in threading.enumerate()}
         await store.close()
         with pytest.raises(StoreFault, match="closed"):
-            await store.counts()
+            await store.open_batches()
 
     _with_store(tmp_path / "a.db", story)
     assert not {"store writer", "store reader"} & {thread.name for thread in threading.enumerate()}
@@ -122,7 +122,7 @@ def test_closing_twice_is_fine_and_leaves_no_thread(tmp_path: Path) -> None:
 
 def test_a_store_that_was_not_started_says_so() -> None:
     with pytest.raises(StoreFault, match="not started"):
-        asyncio.run(SqliteStore(Path("never.db"), SystemClock()).counts())
+        asyncio.run(SqliteStore(Path("never.db"), SystemClock()).open_batches())
 
 
 def test_a_full_disk_fails_the_writers_writes_nothing_by_halves_and_heals(tmp_path: Path) -> None:
