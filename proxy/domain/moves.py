@@ -276,6 +276,13 @@ Move = (
 )
 
 
+FACTS = (RequestCancelled, AttemptAnswered, AttemptSuperseded, BatchCreated)
+"""Moves that say what a client has done or what a provider has done and billed: true whoever looks after the lane.
+
+All others act on a lane, and are for whoever holds its lease.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """The move was made."""

@@ -3,6 +3,8 @@
 - A method that changes something returns only when the change would survive a power cut, or raises `StoreFault` and
   has changed nothing.
 - Every instant is passed in; a store never reads a clock. Every id is made above it.
+- Behind a network it may stay unknown whether a change was made: then, too, a `StoreFault` is raised, and repeating the
+  same change is safe: an accepted request is not accepted twice, and a move that was made is a `Conflict`.
 - A change is atomic. Each move of one `apply` call is a transaction of its own kind: applied whole or a `Conflict`,
   independently of the others, in the order given.
 - Reads see every change that was returned before they were asked.
@@ -11,7 +13,7 @@
 `tests/store/test_contract.py` is the same text as a test suite.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -22,7 +24,7 @@ from proxy.domain.batch import Batch
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow, Purchase
 from proxy.domain.moves import Move, MoveResult
-from proxy.domain.request import Queue, Request, RequestState, RequestView, Waiting
+from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView, Waiting
 from proxy.domain.tier import Tier
 
 
@@ -82,7 +84,12 @@ class LedgerTotal:
 
 
 class Store(Protocol):
-    """Durable requests, attempts, batches and the ledger."""
+    """Durable requests, attempts, batches and the ledger.
+
+    `member` is this process's word among those that share the store.
+    """
+
+    member: str
 
     async def start(self) -> None:
         """Open for use. Raises `StoreFault` when the store cannot be used, or is in use by another process."""
@@ -166,6 +173,27 @@ class Store(Protocol):
 
     async def note(self, name: str) -> bytes | None:
         """What was kept under a name, None when nothing was."""
+
+    async def lease(self, lanes: Sequence[Lane], seconds: float) -> set[Lane]:
+        """Take the lanes that nobody looks after and renew those that are held; returns which are held now.
+
+        From then on moves on these lanes (`proxy.domain.moves.FACTS` excepted) are conflicts for every other process,
+        until `seconds` are over or the lane is released. The store's own clock counts them, because the clocks of
+        replicas differ. A store of one process gives every lane for ever.
+        """
+
+    async def release(self, lanes: Sequence[Lane]) -> None:
+        """Give lanes back at once. One that is not held is passed over."""
+
+    async def attend(self, post: bytes, seconds: float) -> dict[str, bytes]:
+        """Be counted as present for so many seconds, and leave something for the others; returns what all that are
+        present have left, by member. This process is `member`.
+        """
+
+    async def watch(self, finished: Callable[[RequestId | None], None], changed: Callable[[], None]) -> None:
+        """Until cancelled, tell what all processes do: `finished` for a request that has its final state (None: there
+        may be any), `changed` after changes. Returns at once where there is no other process.
+        """
 
     async def sweep(self, *, finished_before: float, limit: int) -> int:
         """Delete final requests (with bodies, answers and dead attempts) finished before the instant, and CLEANED or

@@ -9,7 +9,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,7 @@ from proxy.domain.errors import StoreFault
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId
 from proxy.domain.money import LedgerRow
 from proxy.domain.moves import Move, MoveResult
-from proxy.domain.request import Queue, Request, RequestState, RequestView, Waiting
+from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView, Waiting
 from proxy.store import codec, sqlite_moves, sqlite_reads
 from proxy.store.interface import Accepted, Changes, Credential, Existing, LedgerTotal
 from proxy.store.sqlite_inline import InlineWorker
@@ -42,6 +42,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, clock: Clock, *, durable: bool = True) -> None:
+        self.member = "alone"
         self._path = path
         self._clock = clock
         self._durable = durable
@@ -163,6 +164,20 @@ class SqliteStore:
 
     async def note(self, name: str) -> bytes | None:
         return await self._reads.do(lambda db: sqlite_reads.note(db, name))
+
+    async def lease(self, lanes: Sequence[Lane], seconds: float) -> set[Lane]:
+        del seconds  # the lock on the file is a lease of everything
+        return set(lanes)
+
+    async def release(self, lanes: Sequence[Lane]) -> None:
+        del lanes
+
+    async def attend(self, post: bytes, seconds: float) -> dict[str, bytes]:
+        del seconds
+        return {self.member: post}
+
+    async def watch(self, finished: Callable[[RequestId | None], None], changed: Callable[[], None]) -> None:
+        del finished, changed
 
     async def sweep(self, *, finished_before: float, limit: int) -> int:
         return await self._writes.do(lambda db: _sweep(db, finished_before, limit))

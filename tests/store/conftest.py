@@ -4,14 +4,30 @@ from pathlib import Path
 import pytest
 
 from proxy.runtime.clock import SystemClock
+from proxy.store import redis
 from proxy.store.interface import Store
+from proxy.store.redis import RedisStore
 from proxy.store.sqlite import SqliteStore
+from tests.conftest import Servers
+from tests.redis_server import RedisServer
 
 OpenStore = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
-    """Makes a store of each engine; every call opens the same data again."""
-    assert request.param == "sqlite"
-    return lambda: SqliteStore(tmp_path / "standby.db", SystemClock())
+@pytest.fixture(params=["sqlite", "valkey", "redis"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path, shared_redis: Servers) -> OpenStore:
+    """Makes a store of each engine; every call opens the same data again, as another process would."""
+    if request.param == "sqlite":
+        return lambda: SqliteStore(tmp_path / "standby.db", SystemClock())
+    return _opens_redis(shared_redis(request.param), tmp_path)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def open_shared(request: pytest.FixtureRequest, tmp_path: Path, shared_redis: Servers) -> OpenStore:
+    """Makes stores of each engine that several processes may have open at once."""
+    return _opens_redis(shared_redis(request.param), tmp_path)
+
+
+def _opens_redis(server: RedisServer, tmp_path: Path) -> OpenStore:
+    settings = redis.Settings(url=server.url, namespace=tmp_path.as_posix())
+    return lambda: RedisStore(settings, SystemClock())

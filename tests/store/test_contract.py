@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from decimal import Decimal
 
@@ -40,7 +41,7 @@ from proxy.domain.moves import (
     UploadLost,
     UploadStarted,
 )
-from proxy.domain.request import RequestState, Stage, Waiting
+from proxy.domain.request import Lane, RequestState, Stage, Waiting
 from proxy.domain.tier import Tier
 from proxy.store.interface import Accepted, Credential, Existing, Store
 from tests.store.conftest import OpenStore
@@ -48,6 +49,7 @@ from tests.store.samples import (
     ALICE,
     BOB,
     QUEUE,
+    UPSTREAM,
     accepted,
     answer,
     batch,
@@ -472,7 +474,7 @@ def test_an_answer_is_kept_as_it_is_with_what_it_cost(open_store: OpenStore) -> 
     async def story(store: Store) -> None:
         one = request()
         made, (line,) = await in_flight(store, one)
-        given = answer(status=200, body=b'{ "odd":  "spacing" }')
+        given = answer(status=200, body=b'{ "odd":  "spacing" } and \x00\xff, no JSON at all')
         await store.apply([AttemptAnswered(line.id, 130.0, given, ledger(line))])
         assert await store.result(one.id) == given
         view = await store.get(one.id)
@@ -598,6 +600,150 @@ def test_a_final_state_never_changes(open_store: OpenStore) -> None:
         assert view.finished_at == 130.0
 
     _play(open_store, story)
+
+
+# Leases
+
+LANE = QUEUE.lane
+OTHER_LANE = Lane(UPSTREAM, "gpt-4.1")
+
+
+def _play_two(open_shared: OpenStore, story: Callable[[Store, Store], Awaitable[None]]) -> None:
+    """Two processes with one store, which a store of one process cannot have."""
+
+    async def whole() -> None:
+        async with AsyncExitStack() as stack:
+            both = open_shared(), open_shared()
+            for store in both:
+                await store.start()
+                stack.push_async_callback(store.close)
+            await story(*both)
+
+    asyncio.run(whole())
+
+
+def test_a_lane_is_leased_renewed_and_released(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        assert await store.lease([LANE, OTHER_LANE], 60.0) == {LANE, OTHER_LANE}
+        assert await store.lease([LANE], 60.0) == {LANE}
+        await store.release([LANE, LANE])
+        assert await store.lease([LANE], 60.0) == {LANE}
+
+    _play(open_store, story)
+
+
+def test_a_lane_has_one_holder(open_shared: OpenStore) -> None:
+    async def story(ours: Store, theirs: Store) -> None:
+        assert await ours.lease([LANE], 60.0) == {LANE}
+        assert await theirs.lease([LANE, OTHER_LANE], 60.0) == {OTHER_LANE}
+        await theirs.release([LANE])
+        assert await theirs.lease([LANE], 60.0) == set()
+        await ours.release([LANE])
+        assert await theirs.lease([LANE], 60.0) == {LANE}
+        assert await ours.lease([LANE], 60.0) == set()
+
+    _play_two(open_shared, story)
+
+
+def test_a_lane_whose_holder_is_silent_is_free_after_its_time(open_shared: OpenStore) -> None:
+    async def story(ours: Store, theirs: Store) -> None:
+        await ours.lease([LANE], 0.2)
+        assert await theirs.lease([LANE], 60.0) == set()
+        await asyncio.sleep(0.3)
+        assert await theirs.lease([LANE], 60.0) == {LANE}
+
+    _play_two(open_shared, story)
+
+
+def test_whoever_has_lost_a_lane_can_do_no_harm_on_it(open_shared: OpenStore) -> None:
+    """A paused holder that wakes up: what it still wants to do is refused, what it knows is welcome."""
+
+    async def story(ours: Store, theirs: Store) -> None:
+        await ours.lease([LANE], 0.2)
+        one, two, three = request(), request(), request()
+        made, (first, _) = await in_flight(ours, one, two)
+        other, _ = await planned(ours, three)
+        (free,) = await accepted(ours, request())
+        await asyncio.sleep(0.3)
+        await theirs.lease([LANE], 60.0)
+        cut = batch()
+        wanted: list[Move] = [
+            BatchPlanned(cut, (line_of(free, cut),)),
+            CallPlanned(call_for(free)),
+            UploadStarted(other.id, 200.0),
+            BatchAbandoned(other.id, 200.0, ready_at=200.0, tries_spent=0),
+            BatchPolled(made.id, 200.0, "in_progress", 0, 0, due_at=210.0),
+            BatchPostponed(made.id, due_at=999.0),
+            AttemptMissing(first.id, 200.0, ready_at=200.0, tries_spent=0),
+            RequestExpired(free.id, 200.0, answer(status=504)),
+        ]
+        assert await ours.apply(wanted) == [Conflict("leased")] * len(wanted)
+        known: list[Move] = [
+            AttemptAnswered(first.id, 200.0, answer(), ledger(first)),
+            RequestCancelled(free.id, 200.0),
+        ]
+        assert await ours.apply(known) == [Applied()] * 2
+        assert await theirs.apply([UploadStarted(other.id, 201.0)]) == [Applied()]
+
+    _play_two(open_shared, story)
+
+
+def test_another_lane_is_not_touched_by_a_lease(open_shared: OpenStore) -> None:
+    async def story(ours: Store, theirs: Store) -> None:
+        await theirs.lease([OTHER_LANE], 60.0)
+        await in_flight(ours, request())
+
+    _play_two(open_shared, story)
+
+
+# Replicas
+
+
+def test_who_is_present_sees_what_the_others_have_posted(open_shared: OpenStore) -> None:
+    async def story(ours: Store, theirs: Store) -> None:
+        assert await ours.attend(b"one", 60.0) == {ours.member: b"one"}
+        assert await theirs.attend(b"two", 0.2) == {ours.member: b"one", theirs.member: b"two"}
+        assert await ours.attend(b"three", 60.0) == {ours.member: b"three", theirs.member: b"two"}
+        await asyncio.sleep(0.3)
+        assert await ours.attend(b"", 60.0) == {ours.member: b""}
+
+    _play_two(open_shared, story)
+
+
+def test_a_process_alone_is_present(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        assert await store.attend(b"one", 60.0) == {store.member: b"one"}
+
+    _play(open_store, story)
+
+
+def test_what_others_finish_and_change_is_told(open_shared: OpenStore) -> None:
+    async def story(ours: Store, theirs: Store) -> None:
+        told: asyncio.Queue[RequestId | str | None] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(ours.watch(told.put_nowait, lambda: told.put_nowait("changed")))
+            await asyncio.sleep(0.1)
+            one, two = await accepted(theirs, request(), request())
+            async with asyncio.timeout(5.0):
+                assert await told.get() == "changed"
+                await theirs.apply([RequestCancelled(one.id, 130.0), CallPlanned(call_for(two))])
+                while (word := await told.get()) == "changed":
+                    pass
+            assert word == one.id
+            watching.cancel()
+
+    _play_two(open_shared, story)
+
+
+def test_many_writers_of_many_processes_win_every_request_once(open_shared: OpenStore) -> None:
+    async def story(ours: Store, theirs: Store) -> None:
+        requests = await accepted(ours, *(request() for _ in range(50)))
+        moves: list[Move] = [CallPlanned(call_for(one)) for one in requests]
+        again: list[Move] = [CallPlanned(call_for(one)) for one in requests]
+        first, second = await asyncio.gather(ours.apply(moves), theirs.apply(again))
+        assert sum(isinstance(result, Applied) for result in (*first, *second)) == 50
+
+    _play_two(open_shared, story)
 
 
 # The ledger

@@ -1,0 +1,37 @@
+-- ARGV: an instant, how many may go. Deletes requests that were final before the instant and have no live attempt, and
+-- batches that were closed before it. Returns how many requests went.
+
+local function forget(id, key)
+  local facts, state, attempts = unpack(call('HMGET', key, 'f', 'state', 'attempts'))
+  local f = cjson.decode(facts)
+  for attempt in string.gmatch(attempts or '', '%S+') do call('DEL', attempt_key(attempt)) end
+  call('ZREM', undelivered_key(f[1], f[4], f[5]), id)
+  if f[6] ~= cjson.null then call('DEL', idempotency_name(f[1], f[6])) end
+  call('ZREM', NS .. ':all', id)
+  call('ZREM', NS .. ':of:' .. f[1], id)
+  call('ZREM', NS .. ':in:' .. state, id)
+  call('ZREM', NS .. ':finished', id)
+  call('DEL', key)
+end
+
+local before, limit = '(' .. ARGV[1], tonumber(ARGV[2])
+local gone, kept = 0, 0
+while gone < limit do
+  local found = call('ZRANGEBYSCORE', NS .. ':finished', '-inf', before, 'LIMIT', kept, limit - gone)
+  if #found == 0 then break end
+  for _, id in ipairs(found) do
+    local key = request_key(id)
+    local line, made = unpack(call('HMGET', key, 'line', 'call'))
+    if line or made then
+      kept = kept + 1
+    else
+      forget(id, key)
+      gone = gone + 1
+    end
+  end
+end
+for _, id in ipairs(call('ZRANGEBYSCORE', NS .. ':batches:closed', '-inf', before)) do
+  call('DEL', batch_key(id), lines_key(id))
+  call('ZREM', NS .. ':batches:closed', id)
+end
+return gone
