@@ -108,6 +108,7 @@ TESTED_ELSEWHERE = {
     "domain/answer.py": "store/test_contract.py",
     "store/codec.py": "store/test_contract.py",
     "store/sqlite_reads.py": "store/test_contract.py",
+    "store/redis_reads.py": "store/test_contract.py",
     "store/sqlite_writer.py": "store/test_sqlite.py",
     "batching/calls.py": "stories/test_flex.py",
     "batching/clean.py": "stories/test_recovery.py",

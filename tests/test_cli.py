@@ -46,7 +46,7 @@ def test_the_version_is_the_packages() -> None:
         ({"config.yaml": "policies: p.yaml\n", "p.yaml": "rules:\n  - nam: x\n"}, (), "p.yaml:2: "),
         ({}, ("--config", "nowhere.yaml"), "nowhere.yaml cannot be read"),
         ({}, ("--store", "mysql://x"), "sqlite:"),
-        ({}, ("--store", "redis://x"), "not built yet"),
+        ({}, ("--store", "redis://x/y"), "redis://HOST:PORT/DB"),
         ({}, ("--upstream", "api.openai.com"), "base"),
         ({}, ("--host", "0.0.0.0"), "--open-to-network"),
     ],

@@ -20,6 +20,8 @@ from proxy.backtest.traces import Row
 from proxy.backtest.weather import CompletionPath
 from proxy.batching.desk import Desk
 from proxy.batching.engine import Engine
+from proxy.batching.membership import Membership
+from proxy.batching.membership import Settings as MembershipSettings
 from proxy.config.settings import Config
 from proxy.domain.answer import Answer
 from proxy.domain.credential import Auth
@@ -146,7 +148,7 @@ def _world(settings: Play, clock: LoopClock, provider: Provider, store: SqliteSt
         planning=config.planner,
         latencies=LatencyBook(config.planner.batches),
     )
-    engine = Engine(desk)
+    engine = Engine(desk, Membership(store, clock, announcer.announce, desk.limits, MembershipSettings()))
     announcer.connect(engine.listen)
     announcer.connect(desk.mixes.listen)
     announcer.connect(desk.call_times.listen)

@@ -8,8 +8,15 @@ from proxy.batching.escalate import Due
 from proxy.batching.settle import Delivery, Owed, lost_row, settle
 from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, AttemptKind
-from proxy.domain.errors import Retry, UpstreamFault
-from proxy.domain.events import OutcomeLabel, RateLimited, RequestEscalated, RequestFinished, WasteBooked
+from proxy.domain.errors import Retry, StoreFault, UpstreamFault
+from proxy.domain.events import (
+    OutcomeLabel,
+    RateLimited,
+    RequestEscalated,
+    RequestFinished,
+    StepFailed,
+    WasteBooked,
+)
 from proxy.domain.ids import AttemptId, RequestId
 from proxy.domain.moves import (
     AttemptLost,
@@ -36,18 +43,20 @@ NO_CAPACITY = "resource_unavailable"
 
 async def call(desk: Desk, due: Due) -> None:
     """Buy one answer synchronously. The intent is on disk before the call."""
+    now = desk.clock.now()
+    attempt = Attempt(desk.ids.attempt(now), due.waiting.id, AttemptKind.CALL, due.tier, None, now)
     at_flex = desk.memory.at_flex if due.tier is Tier.FLEX else set[RequestId]()
     at_flex.add(due.waiting.id)
+    desk.memory.calling.add(attempt.id)
     try:
-        await _buy(desk, due)
+        await _buy(desk, due, attempt, now)
     finally:
         at_flex.discard(due.waiting.id)
+        desk.memory.calling.discard(attempt.id)
 
 
-async def _buy(desk: Desk, due: Due) -> None:
+async def _buy(desk: Desk, due: Due, attempt: Attempt, now: float) -> None:
     waiting = due.waiting
-    now = desk.clock.now()
-    attempt = Attempt(desk.ids.attempt(now), waiting.id, AttemptKind.CALL, due.tier, None, now)
     planned, _ = await desk.store.apply([CallPlanned(attempt), AttemptSent(attempt.id, now)])
     if isinstance(planned, Conflict):
         return
@@ -103,7 +112,23 @@ async def _call_answered(desk: Desk, waiting: Waiting, attempt: Attempt, bought:
         desk.flex_capacity(queue.upstream, queue.model).served()
     else:
         desk.call_times.observe(queue.upstream, queue.model, now - attempt.created_at)
-    await settle(desk, [Delivery(_owed(waiting), attempt.id, None, bought.answer)], now)
+    await _settle_for_certain(desk, Delivery(_owed(waiting), attempt.id, None, bought.answer))
+
+
+async def _settle_for_certain(desk: Desk, delivery: Delivery) -> None:
+    """An answer that was paid for is nowhere but here: it is offered to the store until the store takes it."""
+    failures = 0
+    while True:
+        now = desk.clock.now()
+        try:
+            await settle(desk, [delivery], now)
+        except StoreFault as fault:
+            retry_at = now + desk.backoff_seconds(failures)
+            failures += 1
+            desk.announce(StepFailed("settle", delivery.owed.queue.upstream, None, str(fault), retry_at, now))
+            await desk.clock.sleep_until(retry_at)
+        else:
+            return
 
 
 def _is_no_flex(bought: Call) -> bool:

@@ -48,7 +48,7 @@ async def _sweep_account(desk: Desk, queue: Queue, now: float) -> int:
     Only files that carry this deployment's name are touched, and only old ones: a younger one may be on its way into
     a batch. Returns how many went.
     """
-    upstream, auth = desk.seller(queue), await desk.auth(queue)
+    upstream, auth = desk.seller_of(queue.upstream), await desk.auth(queue)
     prefix = f"{FILE_PREFIX}-{await desk.store.deployment()}-"
     in_use = {batch.input_file_id for batch in await desk.store.open_batches() if batch.input_file_id is not None}
     return await _delete_orphans(desk, upstream, auth, prefix, in_use, now - desk.settings.orphan_seconds)

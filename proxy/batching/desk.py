@@ -13,9 +13,9 @@ from proxy.domain.clock import Clock
 from proxy.domain.credential import Auth
 from proxy.domain.errors import StoreFault
 from proxy.domain.events import Announce, BatchTierLost
-from proxy.domain.ids import BatchId, CredentialId, IdSource, RequestId, UpstreamName
+from proxy.domain.ids import AttemptId, BatchId, CredentialId, IdSource, RequestId, UpstreamName
 from proxy.domain.moves import Conflict, Move, MoveResult
-from proxy.domain.request import Queue
+from proxy.domain.request import Lane, Queue
 from proxy.routing import escalation, planner
 from proxy.routing.budget import Budget
 from proxy.routing.calltimes import CallTimes
@@ -61,6 +61,8 @@ class Memory:
     """Upstreams and models that a call was sent ahead to for the sake of its rate limit."""
     flex: dict[tuple[UpstreamName, str], Capacity] = field(default_factory=dict)
     """What is known of the flex tier, by upstream and model."""
+    calling: set[AttemptId] = field(default_factory=set)
+    """Calls that this process has under way."""
     at_flex: set[RequestId] = field(default_factory=set)
     """Requests that a call at flex is under way for."""
     creations: dict[UpstreamName, deque[float]] = field(default_factory=dict)
@@ -69,7 +71,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The seams and the settings."""
+    """The seams and the settings.
+
+    `holds` says whether this process may act on a lane, `keeps` whether it may also begin something new there.
+    """
 
     store: Store
     upstreams: Mapping[UpstreamName, Upstream]
@@ -84,24 +89,38 @@ class Desk:
     latencies: LatencyBook
     mixes: MixBook = field(default_factory=MixBook)
     call_times: CallTimes = field(default_factory=CallTimes)
+    holds: Callable[[Lane], bool] = lambda lane: True  # noqa: ARG005  the seam's own shape
+    keeps: Callable[[Lane], bool] = lambda lane: True  # noqa: ARG005  the seam's own shape
     memory: Memory = field(default_factory=Memory)
 
     def upstream(self, queue: Queue) -> Upstream:
-        """The queue's upstream; a `StoreFault` when the configuration no longer has it."""
-        upstream = self.upstreams.get(queue.upstream)
-        if upstream is None:
-            raise StoreFault(f"upstream {queue.upstream!r} has deferred requests but is no longer configured")
-        return upstream
+        """The queue's upstream, to act there; a `StoreFault` when the configuration no longer has it, or when another
+        process looks after the queue by now.
+        """
+        if not self.holds(queue.lane):
+            raise StoreFault(f"another process may look after {queue.model!r} at {queue.upstream!r} by now")
+        return self._configured(queue.upstream)
 
     def seller(self, queue: Queue) -> BatchUpstream:
-        """The queue's upstream as one that sells batches; a `StoreFault` when it has become one that does not."""
-        known = self.memory.sellers.get(queue.upstream)
+        """The queue's upstream as one that sells batches, to act there. Raises `StoreFault` as `upstream` does."""
+        self.upstream(queue)
+        return self.seller_of(queue.upstream)
+
+    def seller_of(self, name: UpstreamName) -> BatchUpstream:
+        """An upstream as one that sells batches; a `StoreFault` when it has become one that does not."""
+        known = self.memory.sellers.get(name)
         if known is not None:
             return known
-        upstream = self.upstream(queue)
+        upstream = self._configured(name)
         if not isinstance(upstream, BatchUpstream):
-            raise StoreFault(f"upstream {queue.upstream!r} has open batches but is now configured without any")
-        self.memory.sellers[queue.upstream] = upstream
+            raise StoreFault(f"upstream {name!r} has open batches but is now configured without any")
+        self.memory.sellers[name] = upstream
+        return upstream
+
+    def _configured(self, name: UpstreamName) -> Upstream:
+        upstream = self.upstreams.get(name)
+        if upstream is None:
+            raise StoreFault(f"upstream {name!r} has deferred requests but is no longer configured")
         return upstream
 
     def batch_needs_seconds(self, upstream: UpstreamName, model: str, now: float) -> float:

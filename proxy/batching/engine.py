@@ -14,13 +14,14 @@ from typing import TypeVar
 
 from proxy.batching import calls, clean, collect, escalate, learn, poll, recover, stage, submit
 from proxy.batching.desk import Desk
+from proxy.batching.membership import HOUSEKEEPING, Membership
 from proxy.batching.waitlist import Waitlist
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.errors import StandbyError, UpstreamFault
 from proxy.domain.events import AnyEvent, RequestAccepted, StepFailed
 from proxy.domain.ids import BatchId, RequestId, UpstreamName
 from proxy.domain.moves import BatchPostponed
-from proxy.domain.request import Lane
+from proxy.domain.request import Lane, Waiting
 from proxy.domain.tier import Tier
 from proxy.routing import escalation
 from proxy.routing.planner import Outlook
@@ -31,14 +32,21 @@ GIVES_BACK = frozenset(BatchState) - {BatchState.IN_FLIGHT, BatchState.COLLECTED
 
 
 class Engine:
-    """Buys the answers of deferred requests. `run` once; `poke` when there is new work; `drain` to stop."""
+    """Buys the answers of deferred requests. `run` once; `poke` when there is new work; `drain` to stop.
 
-    def __init__(self, desk: Desk) -> None:
+    `waitlist` and `batches` are what was open at the last look, of every process.
+    """
+
+    def __init__(self, desk: Desk, membership: Membership) -> None:
         self._desk = desk
+        self._membership = membership
+        self._busy: Counter[Lane] = Counter()
+        self._orphans_suspected = False
         self._steps: dict[BatchId, asyncio.Task[None]] = {}
         self._calls: dict[RequestId, asyncio.Task[None]] = {}
         self._chores: dict[str, asyncio.Task[None]] = {}
         self.waitlist = Waitlist(desk.store)
+        self.batches: list[Batch] = []
         self._due: deque[escalate.Due] = deque()
         self._first_move_at: dict[tuple[UpstreamName, str], float] = {}
         self._look_at: dict[UpstreamName, float] = {}
@@ -99,7 +107,6 @@ class Engine:
         """Work until `drain`."""
         clock, settings = self._desk.clock, self._desk.settings
         async with asyncio.TaskGroup() as group:
-            await self._attempt("recover", recover.settle_orphaned_calls(self._desk))
             await self._attempt("recall", learn.recall(self._desk))
             while not self._draining:
                 self._woken.clear()
@@ -107,15 +114,25 @@ class Engine:
                 next_due_at = await self.run_due(began_at, group)
                 await clock.sleep_until(began_at + settings.tick_seconds)
                 await self._sleep_until(next_due_at)
-        await self._attempt("remember", learn.remember(self._desk))
+            await self._attempt("depart", self._depart())
+        lanes = self._membership.lanes
+        await self._attempt("remember", learn.remember(self._desk, lanes))
+        await self._attempt("release", self._membership.release(lanes))
+
+    async def _depart(self) -> None:
+        """What is under way here ends here; everything else is the others' from now on."""
+        await self._membership.depart()
+        await self._membership.release(self._membership.leaving(busy=+self._busy, wanted=()))
 
     async def run_due(self, now: float, group: asyncio.TaskGroup) -> float:
         """Start all that is due at `now`; returns when to look again (infinity: on the next poke)."""
         failed_at = now + self._desk.settings.look_seconds
         try:
             await self._refresh()
+            await self._take_lanes(await self._desk.store.open_batches())
             cut_at = await stage.cut_due_queues(self._desk, self.waitlist, now, self.outlook)
-            batches = await self._desk.store.open_batches()
+            self.batches = await self._desk.store.open_batches()
+            batches = [batch for batch in self.batches if self._desk.keeps(batch.queue.lane)]
             looked_at = await self._escalate(batches, now, group)
             batches_at = self._start_steps(batches, now, group)
             self._start_chores(now, group)
@@ -128,6 +145,23 @@ class Engine:
     async def _refresh(self) -> None:
         await self.waitlist.refresh()
         self._newcomers.clear()
+
+    async def _take_lanes(self, batches: list[Batch]) -> None:
+        """Look after what falls to this process, and first find out what an earlier holder was doing there."""
+        wanted = {HOUSEKEEPING, *self.waitlist.lanes(), *(batch.queue.lane for batch in batches)}
+        unread = await self._membership.claim(wanted)
+        if unread:
+            self._look_soon()
+            await recover.settle_orphaned_calls(self._desk, unread)
+            await learn.take_over(self._desk, unread)
+            self._membership.read(unread)
+        elif self._orphans_suspected:
+            await recover.settle_orphaned_calls(self._desk, self._membership.lanes)
+            self._orphans_suspected = False
+        leaving = self._membership.leaving(busy=+self._busy, wanted=wanted)
+        if leaving:
+            await learn.remember(self._desk, leaving)
+            await self._membership.release(leaving)
 
     async def settle(self) -> None:
         """Wait until every step, call and chore that is under way has ended."""
@@ -148,10 +182,13 @@ class Engine:
     def _start_step(self, batch: Batch, step: Coroutine[None, None, None], group: asyncio.TaskGroup) -> None:
         task = group.create_task(self._guard(batch, step), name=f"{batch.state} {batch.id}")
         self._steps[batch.id] = task
-        task.add_done_callback(lambda _: self._ended(self._steps, batch.id, looks=batch.state in GIVES_BACK))
+        lane, looks = batch.queue.lane, batch.state in GIVES_BACK
+        self._busy[lane] += 1
+        task.add_done_callback(lambda _: self._ended(self._steps, batch.id, lane, looks=looks))
 
-    def _ended(self, tasks: dict[Key, asyncio.Task[None]], key: Key, *, looks: bool) -> None:
+    def _ended(self, tasks: dict[Key, asyncio.Task[None]], key: Key, lane: Lane, *, looks: bool) -> None:
         tasks.pop(key, None)
+        self._busy[lane] -= 1
         if looks:
             self._look_soon()
         self.poke()
@@ -220,7 +257,7 @@ class Engine:
         free_calls = self._desk.settings.calls_max - len(self._calls)
         to_call, next_call_at = escalate.take_calls(self._desk, self._due, now, free_calls)
         for due in to_call:
-            self._start_call(due.waiting.id, calls.call(self._desk, due), group)
+            self._start_call(due.waiting, calls.call(self._desk, due), group)
         return min(next_call_at, *self._look_at.values())
 
     def _look(self, upstream: UpstreamName, batches: list[Batch], now: float, group: asyncio.TaskGroup) -> None:
@@ -236,15 +273,21 @@ class Engine:
         for batch in found.cancels:
             self._start_step(batch, escalate.cancel(self._desk, batch), group)
         for waiting in found.expired:
-            self._start_call(waiting.id, calls.expire(self._desk, waiting), group)
+            self._start_call(waiting, calls.expire(self._desk, waiting), group)
 
-    def _start_call(self, request_id: RequestId, work: Coroutine[None, None, None], group: asyncio.TaskGroup) -> None:
-        if request_id in self._calls:
+    def _start_call(self, waiting: Waiting, work: Coroutine[None, None, None], group: asyncio.TaskGroup) -> None:
+        if waiting.id in self._calls:
             work.close()
             return
-        task = group.create_task(self._attempt("call", work), name=f"call {request_id}")
-        self._calls[request_id] = task
-        task.add_done_callback(lambda _: self._ended(self._calls, request_id, looks=True))
+        task = group.create_task(self._call(work), name=f"call {waiting.id}")
+        self._calls[waiting.id] = task
+        self._busy[waiting.queue.lane] += 1
+        task.add_done_callback(lambda _: self._ended(self._calls, waiting.id, waiting.queue.lane, looks=True))
+
+    async def _call(self, work: Coroutine[None, None, None]) -> None:
+        """A call that the store fails may be live there, and under way nowhere."""
+        if not await self._attempt("call", work):
+            self._orphans_suspected = True
 
     def _start_chores(self, now: float, group: asyncio.TaskGroup) -> None:
         if now < self._swept_at + self._desk.settings.sweep_seconds or self._chores:
@@ -252,19 +295,26 @@ class Engine:
         self._swept_at = now
         task = group.create_task(self._sweep(now), name="sweep")
         self._chores["sweep"] = task
-        task.add_done_callback(lambda _: self._ended(self._chores, "sweep", looks=False))
+        self._busy[HOUSEKEEPING] += 1
+        task.add_done_callback(lambda _: self._ended(self._chores, "sweep", HOUSEKEEPING, looks=False))
 
     async def _sweep(self, now: float) -> None:
-        await self._attempt("remember", learn.remember(self._desk))
+        self._orphans_suspected = True
+        await self._attempt("remember", learn.remember(self._desk, self._membership.lanes))
+        await self._attempt("recall", learn.recall(self._desk))
+        if not self._desk.keeps(HOUSEKEEPING):
+            return
         await self._attempt("sweep_store", clean.sweep_store(self._desk, now))
         await self._attempt("sweep_files", clean.sweep_files(self._desk, now))
 
-    async def _attempt(self, name: str, work: Coroutine[None, None, None]) -> None:
-        """Background work whose failure is announced, and found again by the next look."""
+    async def _attempt(self, name: str, work: Coroutine[None, None, None]) -> bool:
+        """Background work whose failure is announced, and found again by the next look. Whether it went well."""
         try:
             await work
         except StandbyError as error:
             self._failed(name, error, self._desk.clock.now() + self._desk.settings.look_seconds)
+            return False
+        return True
 
     def _failed(self, step: str, error: StandbyError, retry_at: float, batch: Batch | None = None) -> None:
         self._desk.announce(

@@ -18,7 +18,7 @@ from proxy.domain.batch import Batch, BatchState
 from proxy.domain.events import EscalationReason
 from proxy.domain.ids import UpstreamName
 from proxy.domain.moves import BatchAbandoned, CancelRequested
-from proxy.domain.request import Stage, Waiting
+from proxy.domain.request import Lane, Stage, Waiting
 from proxy.domain.tier import Tier
 from proxy.routing import escalation, flex, polling
 
@@ -61,6 +61,8 @@ def look(desk: Desk, upstream: UpstreamName, waitlist: Waitlist, batches: Sequen
     settings = desk.settings.escalate
     found = Look(math.inf)
     for model, everybody in waitlist.groups(upstream):
+        if not desk.keeps(Lane(upstream, model)):
+            continue
         found.look_again_at = min(found.look_again_at, now + desk.settings.look_seconds)
         idle = [waiting for waiting in everybody if not waiting.calling or waiting.id in desk.memory.at_flex]
         over = bisect_right(idle, now - settings.overtime_seconds, key=lambda waiting: waiting.deadline_at)
@@ -149,6 +151,8 @@ def take_calls(desk: Desk, due: deque[Due], now: float, free_calls: int) -> tupl
     while due and len(calls) < free_calls:
         item = due.popleft()
         waiting = item.waiting
+        if not desk.keeps(waiting.queue.lane):
+            continue
         if item.tier is Tier.FLEX:
             if free_at_flex < 1 or item.until - now < desk.settings.flex.least_seconds:
                 continue

@@ -1,33 +1,48 @@
-"""What the engine learns about completion times, kept over a restart, and whether its forecasts come true."""
+"""What is learned about completion times, kept over a restart and shared, and whether forecasts come true.
+
+Whoever looks after a lane learns about it and saves it; the others read it now and then, for their own decisions.
+"""
 
 import json
+from collections.abc import Collection
 
 from proxy.batching.desk import Desk
 from proxy.domain.batch import BatchState
 from proxy.domain.events import ForecastSettled
+from proxy.domain.request import Lane
 
 NOTE = "completion times"
 
 
 async def recall(desk: Desk) -> None:
-    """Take over what an earlier process has learned, and count the batches that are running as running.
+    """Take over what was learned about all lanes but one's own.
 
     A note that cannot be read is passed over: it is experience, and comes again.
     """
-    content = await desk.store.note(NOTE)
-    if content is not None:
+    for name, content in (await desk.store.notes(NOTE)).items():
         try:
-            desk.latencies.restore(json.loads(content))
+            lane = Lane(*json.loads(name.removeprefix(NOTE)))
+            if not desk.keeps(lane):
+                desk.latencies.restore([json.loads(content)])
         except (ValueError, TypeError, AttributeError):
-            await desk.store.save_note(NOTE, b"[]")
+            continue
+
+
+async def take_over(desk: Desk, lanes: Collection[Lane]) -> None:
+    """Begin to learn about these lanes: with what is known, and with the batches that are running."""
+    await recall(desk)
     for batch in await desk.store.open_batches():
-        if batch.state is BatchState.IN_FLIGHT and batch.submitted_at is not None:
-            desk.latencies.of(batch.queue.upstream, batch.queue.model).submitted(batch.id, batch.submitted_at)
+        if batch.queue.lane in lanes and batch.state is BatchState.IN_FLIGHT and batch.submitted_at is not None:
+            desk.latencies.of(*batch.queue.lane).submitted(batch.id, batch.submitted_at)
 
 
-async def remember(desk: Desk) -> None:
-    """Keep what was learned."""
-    await desk.store.save_note(NOTE, json.dumps(desk.latencies.snapshot()).encode())
+async def remember(desk: Desk, lanes: Collection[Lane]) -> None:
+    """Keep what was learned about these lanes."""
+    for upstream, model, times in desk.latencies:
+        if Lane(upstream, model) in lanes:
+            name = f"{NOTE} {json.dumps((upstream, model))}"
+            snapshot = {"upstream": upstream, "model": model, **times.snapshot()}
+            await desk.store.save_note(name, json.dumps(snapshot).encode())
 
 
 def settle_forecasts(desk: Desk, now: float) -> None:

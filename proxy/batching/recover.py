@@ -1,5 +1,7 @@
 """Finding out what happened before acting again: after a lost reply, and after a restart."""
 
+from collections.abc import Collection
+
 from proxy.batching.desk import Desk
 from proxy.batching.settle import Owed, lost_row
 from proxy.batching.submit import BATCH_KEY, create, submitted
@@ -7,7 +9,7 @@ from proxy.domain.attempt import Attempt
 from proxy.domain.batch import Batch
 from proxy.domain.events import WasteBooked
 from proxy.domain.moves import AttemptLost, AttemptWithdrawn, BatchPostponed, Conflict, ProvedAbsent
-from proxy.domain.request import Waiting
+from proxy.domain.request import Lane, Waiting
 from proxy.upstream.interface import ProviderBatch
 
 CLOCK_SKEW_SECONDS = 300.0
@@ -43,14 +45,16 @@ async def _find(desk: Desk, batch: Batch) -> ProviderBatch | None:
     return None
 
 
-async def settle_orphaned_calls(desk: Desk) -> None:
-    """At the start: calls that a dead process left behind are not under way any more.
+async def settle_orphaned_calls(desk: Desk, lanes: Collection[Lane]) -> None:
+    """Calls on these lanes that nobody has under way any more: their process is dead, or the store failed it.
 
     One that was not sent is withdrawn. One that was sent may have been billed: it is booked with an unknown amount,
     and its request is bought again.
     """
     now = desk.clock.now()
     for attempt, waiting in await desk.store.live_calls():
+        if attempt.id in desk.memory.calling or waiting.queue.lane not in lanes:
+            continue
         if await desk.move(AttemptWithdrawn(attempt.id, now)):
             continue
         lost = _lost(attempt, waiting, now)

@@ -24,6 +24,8 @@ async def cut_due_queues(desk: Desk, waitlist: Waitlist, now: float, outlook: Ou
     look_again_at = math.inf
     reserved: Counter[Account] | None = None
     for queue in waitlist.queues():
+        if not desk.keeps(queue.lane):
+            continue
         if not desk.sells_batches(queue.upstream, now):
             look_again_at = min(look_again_at, desk.rung_lost_until(queue.upstream))
             continue

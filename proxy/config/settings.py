@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from proxy.batching.membership import Settings as MembershipSettings
 from proxy.batching.settings import Settings as BatchingSettings
 from proxy.domain.errors import ConfigFault
 from proxy.domain.ids import UpstreamName
@@ -27,6 +28,7 @@ from proxy.wire.lines import BATCH_ENDPOINTS, STRIPPED
 OPENAI = "https://api.openai.com/v1"
 DEFAULT_UPSTREAM = UpstreamName("openai")
 PACKAGE = Path(__file__).parent.parent
+KEY_FILE = "standby.key"
 
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -43,21 +45,39 @@ def default_policy(package: Path = PACKAGE) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where deferred requests live. A relative path starts at the working directory, as it does on the command line.
+    """Where deferred requests live: `sqlite:PATH` for one process, `redis://HOST:PORT/DB` for many. A relative path
+    starts at the working directory, as it does on the command line.
 
     `key_file` holds the secret that seals clients' credentials, unless STANDBY_SECRET_KEY does; None: `standby.key`
-    beside the store.
+    beside an SQLite store, in the working directory for Redis. All replicas need the same secret.
+    `namespace`, `ledger_days` and `patience_seconds` are Redis's: what its keys begin with, how long single ledger rows
+    are kept, and how long a lost Redis is tried again before a caller is told.
     """
 
     url: str = "sqlite:standby.db"
     key_file: Path | None = None
+    namespace: str = "standby"
+    ledger_days: int = 90
+    patience_seconds: float = 3.0
+    replicas: MembershipSettings = field(default_factory=MembershipSettings)
 
     def __post_init__(self) -> None:
+        if not self.namespace or set(self.namespace) & set("{}"):
+            raise ValueError("namespace: must be a word without braces, such as standby")
+        if self.ledger_days < 1:
+            raise ValueError("ledger_days: must be at least 1")
+        if self.is_redis:
+            _require_redis(self.url)
+        else:
+            self._require_sqlite()
+
+    def _require_sqlite(self) -> None:
         scheme, _, rest = self.url.partition(":")
-        if scheme in {"redis", "rediss"}:
-            raise ValueError("url: the Redis store is not built yet; write sqlite:PATH, such as sqlite:standby.db")
         if scheme != "sqlite" or not rest:
-            raise ValueError(f"url: {self.url!r} is no store; write sqlite:PATH, such as sqlite:standby.db")
+            raise ValueError(
+                f"url: {shown_url(self.url)!r} is no store; write sqlite:PATH, such as sqlite:standby.db, or "
+                "redis://HOST:PORT/DB"
+            )
         if rest == ":memory:":
             raise ValueError("url: an SQLite store in memory would lose what was accepted; write sqlite:PATH")
         if rest.startswith("//") and not rest.startswith("///"):
@@ -66,9 +86,39 @@ class StoreSettings:
             )
 
     @property
+    def is_redis(self) -> bool:
+        """Whether many processes may share the store."""
+        return self.url.partition(":")[0] in {"redis", "rediss"}
+
+    @property
     def path(self) -> Path:
         """The file of an SQLite store."""
         return Path(self.url.partition(":")[2]).expanduser()
+
+    @property
+    def secret_file(self) -> Path:
+        """Where the secret is, unless the environment has it."""
+        beside = Path() if self.is_redis else self.path.parent
+        return self.key_file or beside / KEY_FILE
+
+
+def shown_url(url: str) -> str:
+    """A store's URL without the password that may be in it, for messages and logs."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    host = f"{parts.hostname}:{parts.port}" if parts.port else f"{parts.hostname}"
+    return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()
+
+
+def _require_redis(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError("url: this is no Redis URL; write redis://HOST:PORT/DB") from error
+    if not host or not re.fullmatch(r"(/[0-9]*)?", parts.path) or parts.query or parts.fragment:
+        raise ValueError(f"url: {shown_url(url)!r} is no Redis URL; write redis://HOST:PORT/DB")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,13 @@ class Holds:
         if isinstance(event, RequestFinished) and event.request_id in self._waiting:
             self._waiting[event.request_id].set()
 
+    def wake(self, request_id: RequestId | None) -> None:
+        """Wake the holders of a request that another process may have finished; None: of every request."""
+        if request_id is None:
+            self.wake_all()
+        elif request_id in self._waiting:
+            self._waiting[request_id].set()
+
     def is_held(self, request_id: RequestId) -> bool:
         """Whether a client of this process waits for the request on an open connection."""
         return self._held[request_id] > 0

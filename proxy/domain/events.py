@@ -11,6 +11,7 @@ from proxy.domain.batch import BatchOutcome
 from proxy.domain.decision import Reason
 from proxy.domain.ids import BatchId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow
+from proxy.domain.request import Lane
 from proxy.domain.tier import Tier
 
 
@@ -230,6 +231,30 @@ class ForecastSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreWarned:
+    """The store is set up in a way that puts promises at risk."""
+
+    warning: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LanesTaken:
+    """This process looks after these lanes from now on."""
+
+    lanes: tuple[Lane, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LanesLost:
+    """The leases on these lanes could not be renewed in time: another process may look after them."""
+
+    lanes: tuple[Lane, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class BatchFilesDeleted:
     """Our files of a batch are gone from the provider's storage."""
 
@@ -309,6 +334,9 @@ AnyEvent = (
     | BatchSubmitted
     | BatchSettled
     | ForecastSettled
+    | StoreWarned
+    | LanesTaken
+    | LanesLost
     | BatchFilesDeleted
     | RateLimited
     | ShadowLimited

@@ -101,9 +101,9 @@ class Flow:
         self._sum = 0.0
         self._at = now
 
-    def add(self, now: float) -> None:
+    def add(self, calls: int, now: float) -> None:
         self._fade(now)
-        self._sum += 1.0
+        self._sum += calls
 
     def per_second(self, now: float) -> float:
         self._fade(now)
@@ -112,6 +112,21 @@ class Flow:
     def _fade(self, now: float) -> None:
         self._sum *= math.exp(-max(0.0, now - self._at) / FLOW_SECONDS)
         self._at = max(self._at, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was sent synchronously: calls, the urgent ones among them, and their tokens."""
+
+    calls: int = 0
+    urgent: int = 0
+    tokens: int = 0
+
+    def plus(self, other: "Spent") -> "Spent":
+        return Spent(self.calls + other.calls, self.urgent + other.urgent, self.tokens + other.tokens)
+
+    def minus(self, other: "Spent") -> "Spent":
+        return Spent(self.calls - other.calls, self.urgent - other.urgent, self.tokens - other.tokens)
 
 
 class RateLimits:
@@ -132,6 +147,7 @@ class RateLimits:
         self._blocked_until = now
         self._mean_tokens: float | None = None
         self._urgent = Flow(now)
+        self.spent = Spent()
         for kind in LimitKind:
             self._fit(kind, now)
 
@@ -141,6 +157,11 @@ class RateLimits:
     def provider_limit(self, kind: LimitKind) -> float | None:
         """What the provider allows per minute: what it said, else the configured ceiling; None: neither is known."""
         return self._learned.get(kind, self._ceilings[kind])
+
+    @property
+    def learned(self) -> dict[LimitKind, float]:
+        """What the provider has said of its limits, per minute."""
+        return dict(self._learned)
 
     def observe(self, reading: RateReading, now: float) -> None:
         """Learn from an answer's headers. What it says is left can only lower ours: it is older than our last calls."""
@@ -169,14 +190,29 @@ class RateLimits:
 
     def spend(self, tokens: int, now: float, *, urgent: bool = False) -> None:
         """A call is being made. Never refuses: an urgent call does not ask, a deferred one has asked `ready_at`."""
-        if urgent:
-            self._urgent.add(now)
-        if LimitKind.REQUESTS in self._buckets:
-            self._buckets[LimitKind.REQUESTS].take(1, now)
-        if LimitKind.TOKENS in self._buckets:
-            self._buckets[LimitKind.TOKENS].take(tokens, now)
+        self._take(Spent(1, int(urgent), tokens), now)
         mean = tokens if self._mean_tokens is None else self._mean_tokens
         self._mean_tokens = mean + (tokens - mean) * _SIZE_WEIGHT
+
+    def spent_elsewhere(self, spent: Spent, now: float) -> None:
+        """What another process has sent under the same limits."""
+        before = self.spent
+        self._take(spent, now)
+        self.spent = before
+
+    def learned_elsewhere(self, kind: LimitKind, limit: float, now: float) -> None:
+        """What the provider has said to another process: taken over where it has said nothing to this one."""
+        if kind not in self._learned:
+            self._learned[kind] = limit
+            self._fit(kind, now)
+
+    def _take(self, spent: Spent, now: float) -> None:
+        self.spent = self.spent.plus(spent)
+        self._urgent.add(spent.urgent, now)
+        if LimitKind.REQUESTS in self._buckets:
+            self._buckets[LimitKind.REQUESTS].take(spent.calls, now)
+        if LimitKind.TOKENS in self._buckets:
+            self._buckets[LimitKind.TOKENS].take(spent.tokens, now)
 
     def ready_at(self, tokens: int, now: float) -> float:
         """When a deferred call of this size may go out; `now` if it may at once. One that is larger than what it may

@@ -5,8 +5,24 @@ nothing and is not repeated, so the count errs on the low side. It says "over th
 prevented": a client that backs off by itself would have spread its requests.
 """
 
+from dataclasses import dataclass
+
 from proxy.domain.events import LimitKind
 from proxy.routing.ratelimit import MINUTE_SECONDS, Bucket, RateLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What has arrived, whatever tier it went to."""
+
+    requests: int = 0
+    tokens: int = 0
+
+    def plus(self, other: "Arrived") -> "Arrived":
+        return Arrived(self.requests + other.requests, self.tokens + other.tokens)
+
+    def minus(self, other: "Arrived") -> "Arrived":
+        return Arrived(self.requests - other.requests, self.tokens - other.tokens)
 
 
 class Shadow:
@@ -17,12 +33,24 @@ class Shadow:
         self._buckets: dict[LimitKind, Bucket] = {}
         self._wait_seconds = 0.0
         self._at = now
+        self.arrived = Arrived()
+
+    def arrived_elsewhere(self, arrived: Arrived, now: float) -> None:
+        """What has arrived at another process under the same limits. What would have been refused there is not known
+        here: no more is taken than is left.
+        """
+        amounts = {LimitKind.REQUESTS: arrived.requests, LimitKind.TOKENS: arrived.tokens}
+        self._follow_limits(now)
+        self._queue(amounts, now)
+        for kind, bucket in self._buckets.items():
+            bucket.take(min(amounts[kind], max(0.0, bucket.level(now))), now)
 
     def arrive(self, tokens: int, now: float) -> LimitKind | None:
         """A request arrived. Returns the limit that it would have hit, None if it would have been served.
 
         Without a known limit nothing is ever over it. A request that is larger than a minute's tokens needs them all.
         """
+        self.arrived = self.arrived.plus(Arrived(1, tokens))
         amounts = {LimitKind.REQUESTS: 1, LimitKind.TOKENS: tokens}
         self._follow_limits(now)
         self._queue(amounts, now)

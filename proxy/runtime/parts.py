@@ -4,33 +4,51 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from proxy.config.settings import OPENAI, Config, UpstreamSettings
+from proxy.batching.desk import Desk
+from proxy.batching.membership import Membership
+from proxy.config.settings import OPENAI, Config, StoreSettings, UpstreamSettings
 from proxy.domain.clock import Clock
 from proxy.domain.credential import Auth
-from proxy.domain.ids import CredentialId
+from proxy.domain.events import Announce
+from proxy.domain.ids import CredentialId, IdSource
+from proxy.routing.latencybook import LatencyBook
 from proxy.routing.pricing import PriceBook
 from proxy.server.accounts import Account, Accounts
 from proxy.server.auth import Doorman
+from proxy.store import redis
 from proxy.store.interface import Store
+from proxy.store.redis import RedisStore
 from proxy.store.sqlite import SqliteStore
 from proxy.store.vault import Vault, read_secret
 from proxy.upstream import litellm, openai
 from proxy.upstream.costmap import read_cost_map
 from proxy.upstream.interface import Capabilities
 
-KEY_FILE = "standby.key"
-
 
 async def open_store(config: Config, clock: Clock) -> Store:
     """The configured store, started."""
-    store = SqliteStore(config.store.path, clock)
+    store = _store(config.store, clock)
     await store.start()
     return store
 
 
+def _store(settings: StoreSettings, clock: Clock) -> RedisStore | SqliteStore:
+    if not settings.is_redis:
+        return SqliteStore(settings.path, clock)
+    return RedisStore(
+        redis.Settings(
+            url=settings.url,
+            namespace=settings.namespace,
+            patience_seconds=settings.patience_seconds,
+            ledger_days=settings.ledger_days,
+        ),
+        clock,
+    )
+
+
 def build_vault(config: Config, store: Store, environ: Mapping[str, str]) -> Vault:
     """The vault, with the configured credentials in it."""
-    secret = read_secret(environ, config.store.key_file or config.store.path.parent / KEY_FILE)
+    secret = read_secret(environ, config.store.secret_file)
     configured = {
         configured_id(upstream): auth
         for upstream in config.upstreams
@@ -70,6 +88,36 @@ def build_doorman(config: Config, vault: Vault, accounts: Accounts) -> Doorman:
     """Who lets callers in: by proxy keys where there are any, else by their own."""
     has_configured = any(account.auth is not None for account in accounts)
     return Doorman(config.keys, vault.tenant_of, has_configured_credential=has_configured)
+
+
+def build_desk(
+    config: Config,
+    clock: Clock,
+    announce: Announce,
+    ids: IdSource,
+    prices: PriceBook,
+    *,
+    store: Store,
+    vault: Vault,
+    accounts: Accounts,
+    membership: Membership,
+) -> Desk:
+    """What the engine works with. The limits are those that the membership shares."""
+    return Desk(
+        store=store,
+        upstreams={account.upstream.name: account.upstream for account in accounts},
+        vault=vault,
+        prices=prices,
+        limits=membership.limits,
+        clock=clock,
+        ids=ids,
+        announce=announce,
+        settings=config.batching,
+        planning=config.planner,
+        latencies=LatencyBook(config.planner.batches),
+        holds=membership.holds,
+        keeps=membership.keeps,
+    )
 
 
 def read_prices(config: Config) -> PriceBook:

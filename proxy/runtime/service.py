@@ -6,26 +6,28 @@ async with running(config, clock, environ) as service:
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+import aiohttp
 from aiohttp import web
 
 from proxy.batching.desk import Desk
 from proxy.batching.engine import Engine
+from proxy.batching.membership import Membership
 from proxy.config.settings import Config
 from proxy.delivery.holds import Holds
 from proxy.domain.clock import Clock
 from proxy.domain.errors import ConfigFault
+from proxy.domain.events import StoreWarned
 from proxy.domain.ids import IdSource
-from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
 from proxy.runtime.failpoints import arm, failpoint_of
-from proxy.runtime.parts import build_accounts, build_doorman, build_vault, open_store, read_prices
+from proxy.runtime.parts import build_accounts, build_desk, build_doorman, build_vault, open_store, read_prices
 from proxy.runtime.reload import PolicyWatch
 from proxy.runtime.state import State
-from proxy.server.accounts import Account
+from proxy.server.accounts import Account, Accounts
 from proxy.server.app import App
 from proxy.server.booking import Bookings
 from proxy.server.house import House
@@ -52,6 +54,7 @@ class Service:
     house: House
     metrics: Metrics
     state: State
+    membership: Membership
     announcer: Announcer
     policy_watch: PolicyWatch
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,6 +80,8 @@ async def running(
     """
     async with AsyncExitStack() as stack:
         service = await _build(config, clock, environ, stack, random_bits=random_bits, with_logs=with_logs)
+        for warning in service.house.store.warnings:
+            service.announcer.announce(StoreWarned(warning, clock.now()))
         runner = web.ServerRunner(
             web.Server(
                 App(service.house),
@@ -95,6 +100,10 @@ async def running(
                 background.create_task(service.house.leavers.run(), name="leavers"),
                 background.create_task(service.policy_watch.run(), name="policy watch"),
                 background.create_task(_watch_lag(service.state, clock), name="lag"),
+                background.create_task(service.membership.run(), name="membership"),
+                background.create_task(
+                    service.house.store.watch(service.house.holds.wake, service.engine.poke), name="watch"
+                ),
             ]
             working = background.create_task(service.engine.run(), name="engine")
             try:
@@ -124,58 +133,82 @@ async def _build(
     stack.push_async_callback(session.close)
     ids = IdSource(random_bits)
     vault = build_vault(config, store, environ)
+    await vault.check()
     accounts = build_accounts(config, session, environ, clock)
     arm(failpoint_of(environ), store, [account.upstream for account in accounts])
-    desk = Desk(
+    limits = LimitBook({upstream.name: upstream.limits for upstream in config.upstreams})
+    membership = Membership(store, clock, announcer.announce, limits, config.store.replicas)
+    desk = build_desk(
+        config,
+        clock,
+        announcer.announce,
+        ids,
+        prices,
         store=store,
-        upstreams={account.upstream.name: account.upstream for account in accounts},
         vault=vault,
-        prices=prices,
-        limits=LimitBook({upstream.name: upstream.limits for upstream in config.upstreams}),
-        clock=clock,
-        ids=ids,
-        announce=announcer.announce,
-        settings=config.batching,
-        planning=config.planner,
-        latencies=LatencyBook(config.planner.batches),
+        accounts=accounts,
+        membership=membership,
     )
-    engine = Engine(desk)
-    holds = Holds()
+    engine = Engine(desk, membership)
     metrics = Metrics(_known(config, policy_watch))
 
     async def metrics_page(openmetrics: bool) -> tuple[bytes, str]:  # noqa: FBT001  the seam's own shape
         return metrics.render(await state.gauges(), openmetrics=openmetrics)
 
-    house = House(
+    house = _house(config, desk, engine, accounts, session, policy_watch, metrics_page)
+    state = State(desk=desk, engine=engine, house=house, announcer=announcer, membership=membership)
+    announcer.connect(engine.listen)
+    announcer.connect(desk.mixes.listen)
+    announcer.connect(desk.call_times.listen)
+    connect(announcer, metrics, house.holds, with_logs=with_logs)
+    policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
+    return Service(
+        host=config.server.host,
+        port=config.server.port,
+        desk=desk,
+        engine=engine,
+        house=house,
+        metrics=metrics,
+        state=state,
+        membership=membership,
+        announcer=announcer,
+        policy_watch=policy_watch,
+    )
+
+
+def _house(
+    config: Config,
+    desk: Desk,
+    engine: Engine,
+    accounts: Accounts,
+    session: aiohttp.ClientSession,
+    policy_watch: PolicyWatch,
+    metrics_page: Callable[[bool], Awaitable[tuple[bytes, str]]],
+) -> House:
+    holds = Holds()
+    return House(
         settings=config.server,
-        store=store,
-        vault=vault,
-        doorman=build_doorman(config, vault, accounts),
+        store=desk.store,
+        vault=desk.vault,
+        doorman=build_doorman(config, desk.vault, accounts),
         accounts=accounts,
         session=session,
-        prices=prices,
+        prices=desk.prices,
         limits=desk.limits,
         holds=holds,
-        bookings=Bookings(store, clock, announcer.announce),
-        leavers=Leavers(store, holds, clock, announcer.announce, config.server.return_grace_seconds),
+        bookings=Bookings(desk.store, desk.clock, desk.announce),
+        leavers=Leavers(desk.store, holds, desk.clock, desk.announce, config.server.return_grace_seconds),
         policy=policy_watch.policy,
         timezone=config.timezone,
-        clock=clock,
-        ids=ids,
-        announce=announcer.announce,
+        clock=desk.clock,
+        ids=desk.ids,
+        announce=desk.announce,
         poke_engine=engine.poke,
         batch_is_sold=_batch_is_sold(desk),
         outlook=engine.outlook,
         metrics_page=metrics_page,
         hop=f"standby-{secrets.token_hex(6)}",
     )
-    state = State(desk=desk, engine=engine, house=house, announcer=announcer)
-    announcer.connect(engine.listen)
-    announcer.connect(desk.mixes.listen)
-    announcer.connect(desk.call_times.listen)
-    connect(announcer, metrics, holds, with_logs=with_logs)
-    policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
-    return Service(config.server.host, config.server.port, desk, engine, house, metrics, state, announcer, policy_watch)
 
 
 def _known(config: Config, policy_watch: PolicyWatch) -> Known:

@@ -2,10 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from proxy.batching.desk import Account, Desk, enqueued_tokens
 from proxy.batching.engine import Engine
+from proxy.batching.membership import Membership
+from proxy.domain.errors import StoreFault
 from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
 from proxy.server.house import House
@@ -23,23 +26,30 @@ class Lag:
 class State:
     """`proxy.telemetry.gauges.StateReader` over the running parts."""
 
-    def __init__(self, *, desk: Desk, engine: Engine, house: House, announcer: Announcer) -> None:
+    def __init__(
+        self, *, desk: Desk, engine: Engine, house: House, announcer: Announcer, membership: Membership
+    ) -> None:
         self.lag = Lag()
         self._desk = desk
         self._engine = engine
         self._house = house
         self._announcer = announcer
+        self._membership = membership
 
     async def gauges(self) -> Gauges:
         now = self._desk.clock.now()
         limits, latencies = self._desk.limits, self._desk.latencies
         waitlist = self._engine.waitlist
-        await waitlist.refresh()
-        batches = await self._desk.store.open_batches()
+        with suppress(StoreFault):  # then what was known last is shown
+            await waitlist.refresh()
+        ours = self._membership.holds
+        batches = [batch for batch in self._engine.batches if ours(batch.queue.lane)]
         return Gauges(
             at=now,
-            queues=waitlist.depths(),
-            open_requests={(lane.upstream, lane.model, stage): n for (lane, stage), n in waitlist.stages().items()},
+            queues=[depth for depth in waitlist.depths() if ours(depth.queue.lane)],
+            open_requests={
+                (lane.upstream, lane.model, stage): n for (lane, stage), n in waitlist.stages().items() if ours(lane)
+            },
             open_batches=Counter((batch.queue.upstream, batch.queue.model, batch.state) for batch in batches),
             escalation_backlog=self._engine.backlog(),
             escalation_slack_seconds=self._engine.slack_seconds(now),
@@ -58,6 +68,8 @@ class State:
             unbooked_rows=self._house.bookings.unbooked,
             listener_failures=self._announcer.failures,
             event_loop_lag_seconds=self.lag.seconds,
+            replicas=self._membership.members,
+            lanes_held=len(self._membership.lanes),
         )
 
     def _used(self, now: float) -> dict[tuple[UpstreamName, str, LimitKind, LimitView], float]:

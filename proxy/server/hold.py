@@ -6,14 +6,16 @@ body.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from proxy.domain.answer import Answer
 from proxy.domain.decision import Reason
+from proxy.domain.errors import StoreFault
 from proxy.domain.ids import RequestId
 from proxy.domain.request import RequestState, RequestView
 from proxy.domain.tier import Tier
@@ -30,6 +32,9 @@ CONFLICT = 409
 NOT_FOUND = 404
 INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+AWAY_SECONDS = 1.0
+"""Between two questions to a store that is away."""
+T = TypeVar("T")
 WHITESPACE = b" "
 """Legal before any JSON value, and skipped by every parser."""
 
@@ -70,7 +75,7 @@ async def _wait(house: House, held: Held, line: "_Line") -> RequestView | None:
     """The request when it is final, when `until` is over, or when the process is about to stop."""
     clock = house.clock
     with house.holds.subscribe(held.request_id) as woken:
-        view = await house.store.get(held.request_id)
+        view = await _ask(house, line, lambda: house.store.get(held.request_id))
         while view is not None and view.state is RequestState.OPEN and not house.draining:
             now = clock.now()
             if held.until is not None and now >= held.until:
@@ -84,8 +89,22 @@ async def _wait(house: House, held: Held, line: "_Line") -> RequestView | None:
                 if clock.now() >= beat_at:
                     await line.beat()
                 continue
-            view = await house.store.get(held.request_id)
+            view = await _ask(house, line, lambda: house.store.get(held.request_id))
     return view
+
+
+async def _ask(house: House, line: "_Line", question: Callable[[], Awaitable[T]]) -> T:
+    """Ask the store. While it is away the client is kept waiting, as it would be for its answer."""
+    while True:
+        try:
+            return await question()
+        except StoreFault:
+            if house.draining:
+                raise
+        now = house.clock.now()
+        if now >= line.next_beat_at(now):
+            await line.beat()
+        await house.clock.sleep_until(now + AWAY_SECONDS)
 
 
 class _Line:
@@ -143,7 +162,7 @@ class _Line:
 
 
 async def _hand_over(house: House, held: Held, line: _Line, view: RequestView | None) -> web.StreamResponse:
-    answer = None if view is None else await house.store.result(view.id)
+    answer = None if view is None else await _ask(house, line, lambda: house.store.result(held.request_id))
     if answer is None or view is None:
         return await _no_answer(house, held, line, view)
     headers = (*answer.headers, *_outcome(held, view))

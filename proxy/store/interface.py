@@ -86,9 +86,12 @@ class LedgerTotal:
 class Store(Protocol):
     """Durable requests, attempts, batches and the ledger.
 
-    `member` is this process's word among those that share the store.
+    `shared`: other processes may have it open too. `member` is this process's word among them. `warnings`: what `start`
+    has found that puts promises at risk.
     """
 
+    shared: bool
+    warnings: Sequence[str]
     member: str
 
     async def start(self) -> None:
@@ -171,8 +174,8 @@ class Store(Protocol):
     async def save_note(self, name: str, content: bytes) -> None:
         """Keep something small that was learned; saving the same name again replaces it."""
 
-    async def note(self, name: str) -> bytes | None:
-        """What was kept under a name, None when nothing was."""
+    async def notes(self, prefix: str) -> dict[str, bytes]:
+        """What was kept under the names that begin so, by name."""
 
     async def lease(self, lanes: Sequence[Lane], seconds: float) -> set[Lane]:
         """Take the lanes that nobody looks after and renew those that are held; returns which are held now.

@@ -42,6 +42,8 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, clock: Clock, *, durable: bool = True) -> None:
+        self.shared = False
+        self.warnings: Sequence[str] = ()
         self.member = "alone"
         self._path = path
         self._clock = clock
@@ -162,8 +164,8 @@ class SqliteStore:
 
         await self._writes.do(work)
 
-    async def note(self, name: str) -> bytes | None:
-        return await self._reads.do(lambda db: sqlite_reads.note(db, name))
+    async def notes(self, prefix: str) -> dict[str, bytes]:
+        return await self._reads.do(lambda db: sqlite_reads.notes(db, prefix))
 
     async def lease(self, lanes: Sequence[Lane], seconds: float) -> set[Lane]:
         del seconds  # the lock on the file is a lease of everything

@@ -189,7 +189,7 @@ def credential(db: sqlite3.Connection, credential_id: CredentialId) -> Credentia
     return None if row is None else Credential(CredentialId(row["id"]), bytes(row["sealed"]))
 
 
-def note(db: sqlite3.Connection, name: str) -> bytes | None:
-    """Something that was learned."""
-    row = db.execute("SELECT content FROM notes WHERE name = ?", (name,)).fetchone()
-    return None if row is None else bytes(row["content"])
+def notes(db: sqlite3.Connection, prefix: str) -> dict[str, bytes]:
+    """What was learned, by name."""
+    rows = db.execute("SELECT name, content FROM notes WHERE substr(name, 1, ?) = ?", (len(prefix), prefix))
+    return {row["name"]: bytes(row["content"]) for row in rows}

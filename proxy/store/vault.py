@@ -22,6 +22,7 @@ from proxy.store.interface import Credential, Store
 
 SECRET_VARIABLE = "STANDBY_SECRET_KEY"  # noqa: S105  the variable's name, not a secret
 DIGEST_CHARACTERS = 32
+SECRET_NOTE = "secret"  # noqa: S105  a name
 TENANTS_REMEMBERED = 10_000
 """Keys whose tenant is kept at hand: the hash is on the way of every urgent call."""
 
@@ -70,6 +71,21 @@ class Vault:
         self._open: dict[CredentialId, Auth] = dict(configured)
         self._durable: set[CredentialId] = set(configured)
         self._tenant_of = lru_cache(maxsize=TENANTS_REMEMBERED)(self._tenant)
+
+    async def check(self) -> None:
+        """Make sure that this is the secret that the store was used with before, by another process or another day.
+
+        With another one, its sealed credentials would be worthless and its tenants strangers. Raises `ConfigFault`.
+        """
+        mark = self._digest("the secret of this store").encode()
+        known = (await self._store.notes(SECRET_NOTE)).get(SECRET_NOTE)
+        if known is None:
+            await self._store.save_note(SECRET_NOTE, mark)
+        elif known != mark:
+            raise ConfigFault(
+                "the store was used with another secret: give every process the same one, by "
+                f"{SECRET_VARIABLE} or store.key_file"
+            )
 
     def tenant_of(self, authorization: str) -> TenantId:
         """The tenant that a client's own key makes: a keyed hash, so that the key cannot be guessed from it."""

@@ -36,6 +36,8 @@ class Gauges:
     `shadow_wait_seconds` is the wait of a virtual queue of everything sent synchronously on arrival.
     `rate_used_ratio` is between 0 and 1 for `ACTUAL`; `SHADOW` may exceed 1. `unbooked_rows` are ledger rows of urgent
     calls that are not durable yet. `listener_failures` is the process's total so far.
+    What waits and what is in batches is told by the process that looks after it, once. `replicas` are present, as far
+    as this one knows; it holds the leases on `lanes_held`.
     """
 
     at: float
@@ -55,6 +57,8 @@ class Gauges:
     unbooked_rows: int = 0
     listener_failures: int = 0
     event_loop_lag_seconds: float = 0.0
+    replicas: int = 0
+    lanes_held: int = 0
 
 
 class StateReader(Protocol):

@@ -24,6 +24,8 @@ from proxy.domain.events import (
     BatchTierLost,
     CallFinished,
     ForecastSettled,
+    LanesLost,
+    LanesTaken,
     PolicyReloaded,
     RateLimited,
     ReloadRefused,
@@ -35,6 +37,7 @@ from proxy.domain.events import (
     RequestRejected,
     ShadowLimited,
     StepFailed,
+    StoreWarned,
     WasteBooked,
 )
 from proxy.domain.money import LedgerRow
@@ -84,6 +87,9 @@ LINES: Mapping[type[AnyEvent], _Line] = {
         ("batch_id", *_PAIR, "outcome", "turnaround_seconds", "answered", "superseded", "refused", "missing"),
     ),
     ForecastSettled: _Line(logging.DEBUG, "forecast.settled", (*_PAIR, "quantile", "covered")),
+    StoreWarned: _Line(logging.WARNING, "store.warned", ("warning",)),
+    LanesTaken: _Line(logging.INFO, "lanes.taken", ("lanes",)),
+    LanesLost: _Line(logging.WARNING, "lanes.lost", ("lanes",)),
     BatchFilesDeleted: _Line(logging.DEBUG, "batch.files_deleted", ("batch_id", "files")),
     RateLimited: _Line(logging.WARNING, "upstream.rate_limited", (*_PAIR, "limit")),
     ShadowLimited: _Line(logging.DEBUG, "shadow.rate_limited", (*_PAIR, "limit")),
@@ -138,10 +144,18 @@ def _fields(line: _Line, event: AnyEvent) -> Fields:
     for name in line.fields:
         value = getattr(subject, name)
         if value is not None:
-            fields[name] = _instant(value) if name.endswith("_at") else value
+            fields[name] = _shown(name, value)
     if isinstance(row, LedgerRow):
         fields |= _amounts(row)
     return fields
+
+
+def _shown(name: str, value: object) -> object:
+    if name.endswith("_at") and isinstance(value, float):
+        return _instant(value)
+    if name == "lanes" and isinstance(value, tuple):
+        return [" ".join(lane) for lane in value]
+    return value
 
 
 def _amounts(row: LedgerRow) -> Fields:

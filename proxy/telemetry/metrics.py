@@ -28,6 +28,8 @@ from proxy.domain.events import (
     CutReason,
     EscalationReason,
     ForecastSettled,
+    LanesLost,
+    LanesTaken,
     LimitKind,
     OutcomeLabel,
     PolicyReloaded,
@@ -41,6 +43,7 @@ from proxy.domain.events import (
     RequestRejected,
     ShadowLimited,
     StepFailed,
+    StoreWarned,
     WasteBooked,
 )
 from proxy.domain.ids import UpstreamName
@@ -134,6 +137,9 @@ class Metrics:
             BatchSubmitted: self._on_submitted,
             BatchSettled: self._on_settled,
             ForecastSettled: self._on_forecast_settled,
+            StoreWarned: self._on_store_warned,
+            LanesTaken: self._on_lanes_taken,
+            LanesLost: self._on_lanes_lost,
             BatchFilesDeleted: self._on_files_deleted,
             RateLimited: self._on_rate_limited,
             ShadowLimited: self._on_shadow_limited,
@@ -209,6 +215,15 @@ class Metrics:
         result = "covered" if event.covered else "missed"
         quantile = f"{event.quantile:g}"
         self._series.forecasts.of(event.upstream, self._model(event.model), quantile, result).inc()
+
+    def _on_store_warned(self, _: StoreWarned) -> None:
+        self._series.store_warnings.of().inc()
+
+    def _on_lanes_taken(self, event: LanesTaken) -> None:
+        self._series.lane_changes.of("taken").inc(len(event.lanes))
+
+    def _on_lanes_lost(self, event: LanesLost) -> None:
+        self._series.lane_changes.of("lost").inc(len(event.lanes))
 
     def _on_files_deleted(self, event: BatchFilesDeleted) -> None:
         self._series.files_deleted.of().inc(event.files)

@@ -163,6 +163,14 @@ class Series:
         )
         avoided = "Requests that a provider would have refused, had all been sent synchronously on arrival."
         self.shadow_limited = self._counter("standby_shadow_rate_limited_total", avoided, *PAIR, "limit")
+        self.lane_changes = self._counter(
+            "standby_lane_changes_total",
+            "Models (per upstream) that this process began to look after, or lost because the store was away.",
+            "change",
+        )
+        self.store_warnings = self._counter(
+            "standby_store_warnings_total", "Settings of the store that put promises at risk, found at the start."
+        )
         self.step_failures = self._counter("standby_step_failures_total", "Steps that failed and are repeated.", "step")
         self.reloads = self._counter("standby_policy_reloads_total", "Reloads of the policy.", "result")
 
@@ -271,6 +279,8 @@ class _GaugeCollector(Collector):
                 "Ledger rows of urgent calls that are not durable yet.",
                 look.unbooked_rows,
             ),
+            ("standby_replicas", "Processes that share the store, this one included.", look.replicas),
+            ("standby_lanes_held", "Models (per upstream) whose deferred requests this process buys.", look.lanes_held),
             ("standby_event_loop_lag_seconds", "How late the event loop ran its timers.", look.event_loop_lag_seconds),
         ):
             yield GaugeMetricFamily(name, meaning, value=value)

@@ -1,12 +1,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from proxy.batching.desk import Desk
-from proxy.batching.learn import NOTE, recall, remember, settle_forecasts
+from proxy.batching.learn import NOTE, recall, remember, settle_forecasts, take_over
 from proxy.batching.settings import Settings
 from proxy.domain.events import AnyEvent, ForecastSettled
 from proxy.domain.ids import IdSource
@@ -17,7 +17,7 @@ from proxy.routing.pricing import PriceBook
 from proxy.runtime.clock import SystemClock
 from proxy.store.sqlite import SqliteStore
 from proxy.store.vault import Vault
-from tests.store.samples import UPSTREAM, in_flight, request
+from tests.store.samples import QUEUE, UPSTREAM, in_flight, request
 
 MODEL = "gpt-4o-mini"
 SECRET = b"c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I="
@@ -51,6 +51,7 @@ def play(tmp_path: Path, *stories: Callable[[Life], Awaitable[None]]) -> None:
                 settings=Settings(),
                 planning=planner.Settings(),
                 latencies=LatencyBook(planner.Settings().batches),
+                keeps=lambda _: False,
             )
             try:
                 await story(Life(desk, events))
@@ -72,7 +73,7 @@ def tell(life: Life, count: int, seconds: float) -> float:
 def test_what_was_learned_is_known_to_the_next_process(tmp_path: Path) -> None:
     async def first(life: Life) -> None:
         assert tell(life, 200, 5.0) < 60
-        await remember(life.desk)
+        await remember(life.desk, [QUEUE.lane])
 
     async def second(life: Life) -> None:
         await recall(life.desk)
@@ -86,7 +87,7 @@ def test_batches_that_ran_on_while_nobody_watched_count_from_their_submission(tm
         await in_flight(life.desk.store, request())
 
     async def second(life: Life) -> None:
-        await recall(life.desk)
+        await take_over(life.desk, [QUEUE.lane])
         (known,) = [times for _, model, times in life.desk.latencies if model == MODEL]
         assert "1 open" in repr(known)
         settle_forecasts(life.desk, life.desk.clock.now())
@@ -97,13 +98,35 @@ def test_batches_that_ran_on_while_nobody_watched_count_from_their_submission(tm
     play(tmp_path, first, second)
 
 
-@pytest.mark.parametrize("note", [b"nonsense", b"{}", b"[1]", b'[{"horizon_seconds": "x"}]'])
-def test_a_note_that_cannot_be_read_is_passed_over(tmp_path: Path, note: bytes) -> None:
+def test_what_this_process_learns_itself_is_not_overwritten(tmp_path: Path) -> None:
+    async def first(life: Life) -> None:
+        tell(life, 200, 5.0)
+        await remember(life.desk, [QUEUE.lane])
+
+    async def second(life: Life) -> None:
+        desk = replace(life.desk, keeps=lambda _: True)
+        tell(life, 200, 500.0)
+        await recall(desk)
+        assert desk.latencies.of(UPSTREAM, MODEL).quantile(0.5, desk.clock.now()) > 300
+
+    play(tmp_path, first, second)
+
+
+def test_only_the_lanes_named_are_remembered(tmp_path: Path) -> None:
     async def story(life: Life) -> None:
-        await life.desk.store.save_note(NOTE, note)
+        tell(life, 3, 5.0)
+        await remember(life.desk, [])
+        assert await life.desk.store.notes(NOTE) == {}
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize("note", [b"nonsense", b"{}", b"[1]", b'{"horizon_seconds": "x"}'])
+@pytest.mark.parametrize("lane", ['["openai", "gpt-4o-mini"]', "nothing", '["openai"]'])
+def test_a_note_that_cannot_be_read_is_passed_over(tmp_path: Path, lane: str, note: bytes) -> None:
+    async def story(life: Life) -> None:
+        await life.desk.store.save_note(f"{NOTE} {lane}", note)
         await recall(life.desk)
         assert list(life.desk.latencies) == []
-        await remember(life.desk)
-        assert await life.desk.store.note(NOTE) == b"[]"
 
     play(tmp_path, story)

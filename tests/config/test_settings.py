@@ -14,6 +14,7 @@ from proxy.config.settings import (
     UpstreamSettings,
     check,
     default_policy,
+    shown_url,
     with_overrides,
 )
 from proxy.config.tree import parse
@@ -156,7 +157,11 @@ def test_a_key_cannot_give_no_time_at_all() -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("redis://localhost:6379/0", "the Redis store is not built yet; write sqlite:PATH"),
+        ("redis://", "is no Redis URL; write redis://HOST:PORT/DB"),
+        ("redis://h:99999/0", "is no Redis URL"),
+        ("redis://h/standby", "'redis://h/standby' is no Redis URL"),
+        ("redis://u:hunter2@h/0?x=1", "'redis://u:***@h/0?x=1' is no Redis URL"),
+        ("mongodb://u:hunter2@h:27017", "'mongodb://u:***@h:27017' is no store"),
         ("postgres://h/db", "is no store; write sqlite:PATH, such as sqlite:standby.db"),
         ("standby.db", "is no store"),
         ("sqlite:", "is no store"),
@@ -168,8 +173,30 @@ def test_a_store_that_is_none_is_refused(url: str, words: str) -> None:
     told = refusal(f"store:\n  url: '{url}'\n")
     assert told.startswith("f.yaml:2: url: ")
     assert words in told
-    with pytest.raises(ConfigFault, match="write sqlite:PATH"):
+    assert "hunter2" not in told
+    with pytest.raises(ConfigFault, match=r"write (sqlite:PATH|redis://HOST:PORT/DB)"):
         with_overrides(Config(), store=url)
+
+
+def test_a_redis_store_is_for_many_and_its_secret_is_where_one_looks_for_it() -> None:
+    store = StoreSettings("rediss://user:word@redis.internal:6380/2")
+    assert store.is_redis
+    assert store.secret_file == Path("standby.key")
+    assert StoreSettings("sqlite:/var/lib/standby.db").secret_file == Path("/var/lib/standby.key")
+    assert shown_url(store.url) == "rediss://user:***@redis.internal:6380/2"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("namespace: ''", "namespace: must be a word without braces"),
+        ("namespace: 'a{b}'", "without braces"),
+        ("ledger_days: 0", "must be at least 1"),
+        ("replicas: {lease: 2s, share: 1s}", "share: must be more than 0 seconds, and at most a third of lease"),
+    ],
+)
+def test_settings_of_a_shared_store_that_cannot_work_are_refused(line: str, words: str) -> None:
+    assert words in refusal(f"store:\n  {line}\n")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from proxy.store.interface import Store
 
 UPSTREAM = UpstreamName("openai")
 QUEUE = Queue(UPSTREAM, CredentialId("cred"), "/v1/chat/completions", "gpt-4o-mini")
+LANE = QUEUE.lane
 ALICE, BOB = TenantId("alice"), TenantId("bob")
 _numbers = count(1)
 

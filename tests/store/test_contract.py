@@ -48,6 +48,7 @@ from tests.store.conftest import OpenStore
 from tests.store.samples import (
     ALICE,
     BOB,
+    LANE,
     QUEUE,
     UPSTREAM,
     accepted,
@@ -604,7 +605,6 @@ def test_a_final_state_never_changes(open_store: OpenStore) -> None:
 
 # Leases
 
-LANE = QUEUE.lane
 OTHER_LANE = Lane(UPSTREAM, "gpt-4.1")
 
 

@@ -16,6 +16,8 @@ from proxy.domain.events import (
     CutReason,
     EscalationReason,
     ForecastSettled,
+    LanesLost,
+    LanesTaken,
     LimitKind,
     OutcomeLabel,
     PolicyReloaded,
@@ -29,10 +31,12 @@ from proxy.domain.events import (
     RequestRejected,
     ShadowLimited,
     StepFailed,
+    StoreWarned,
     WasteBooked,
 )
 from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow, Purchase, Usage
+from proxy.domain.request import Lane
 from proxy.domain.tier import Tier
 
 AT = 1_790_000_000.0
@@ -62,6 +66,9 @@ class Samples:
     submitted: BatchSubmitted
     settled: BatchSettled
     forecast: ForecastSettled
+    store_warned: StoreWarned
+    lanes_taken: LanesTaken
+    lanes_lost: LanesLost
     files_deleted: BatchFilesDeleted
     rate_limited: RateLimited
     shadow_limited: ShadowLimited
@@ -163,6 +170,9 @@ def samples() -> Samples:
             at=AT,
         ),
         forecast=ForecastSettled(OPENAI, MODEL, 0.9, covered=False, at=AT),
+        store_warned=StoreWarned("it forgets", AT),
+        lanes_taken=LanesTaken((Lane(OPENAI, MODEL),), at=AT),
+        lanes_lost=LanesLost((Lane(OPENAI, MODEL),), at=AT),
         files_deleted=BatchFilesDeleted(BATCH, files=3, at=AT),
         rate_limited=RateLimited(OPENAI, MODEL, LimitKind.REQUESTS, AT),
         shadow_limited=ShadowLimited(OPENAI, MODEL, LimitKind.TOKENS, AT),

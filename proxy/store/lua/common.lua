@@ -18,7 +18,7 @@
 --   :lease:<lane>       string with an expiry: the token of who looks after a lane
 --   :members :member:<member>        set; string with an expiry: what a present replica posts
 --   :said:<word>        string with an expiry: what a change was answered with
---   :meta :note:<name> :credential:<id>               hash; strings
+--   :meta :notes :credential:<id>                     hashes; string
 --
 -- Instants, amounts and token counts come and are kept as text: Lua's numbers would round them.
 

@@ -1,0 +1,277 @@
+"""Every question to the shared store, as one function on a connection and its names."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from proxy.domain.answer import Answer
+from proxy.domain.attempt import Attempt, AttemptState, Line
+from proxy.domain.batch import Batch
+from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId, UpstreamName
+from proxy.domain.money import LedgerRow, Purchase, from_picodollars
+from proxy.domain.request import Queue, RequestState, RequestView, Waiting
+from proxy.domain.tier import Tier
+from proxy.store import redis_codec as codec
+from proxy.store.interface import Changes, LedgerTotal
+from proxy.store.redis_pipe import Pipe, Reply
+
+PAGE = 500
+"""Rows asked for at once."""
+_SEQUENCE_BITS = 24
+"""A stream's `milliseconds-sequence` as one integer has so many bits for its second part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A way to Redis, and what every key begins with: a hash tag, so that all keys are in one slot of a cluster."""
+
+    pipe: Pipe
+    space: str
+
+    def key(self, *words: str) -> str:
+        """The name of a key; `lua/common.lua` has the list."""
+        return ":".join((self.space, *words))
+
+    def request(self, request_id: str | bytes) -> str:
+        return self.key("r", _text(request_id))
+
+    def attempt(self, attempt_id: str | bytes) -> str:
+        return self.key("t", _text(attempt_id))
+
+    def batch(self, batch_id: str | bytes) -> str:
+        return self.key("b", _text(batch_id))
+
+    async def ask(self, *command: object) -> Reply:
+        """The reply to one command."""
+        return await self.pipe.do(*command)
+
+    async def ask_all(self, commands: Iterable[tuple[object, ...]]) -> list[Reply]:
+        """The replies to many commands, which travel together."""
+        return list(await asyncio.gather(*(self.pipe.do(*command) for command in commands)))
+
+
+async def get(link: Link, request_id: RequestId, tenant: TenantId | None = None) -> RequestView | None:
+    """One request, of any tenant when `tenant` is None."""
+    values = await link.ask("HMGET", link.request(request_id), *codec.VIEW)
+    view = codec.view_of(request_id, values)
+    return view if view is not None and (tenant is None or view.tenant == tenant) else None
+
+
+async def find(link: Link, tenant: TenantId, endpoint: str, fingerprint: bytes) -> list[RequestView]:
+    """Requests with this body that are not delivered, oldest first."""
+    word = codec.undelivered_word(tenant, endpoint, fingerprint)
+    return await _views(link, await link.ask("ZRANGE", link.key("undelivered", word), 0, -1))
+
+
+async def list_requests(
+    link: Link, tenant: TenantId | None, *, after: RequestId | None, limit: int, state: RequestState | None = None
+) -> list[RequestView]:
+    """A page, newest first."""
+    index = link.key("of", tenant) if tenant is not None else link.key("in", state.value) if state else ""
+    index = index or link.key("all")
+    before = "+inf"
+    if after is not None:
+        place = await link.ask("HGET", link.request(after), "n")
+        if place is None:
+            return []
+        before = f"({int(place)}"
+    found: list[RequestView] = []
+    while len(found) < limit:
+        page = await link.ask("ZRANGE", index, before, "-inf", "BYSCORE", "REV", "LIMIT", 0, PAGE, "WITHSCORES")
+        views = await _views(link, page[::2])
+        found += (view for view in views if state is None or view.state is state)
+        if len(page) < 2 * PAGE:
+            break
+        before = f"({int(float(page[-1]))}"
+    return found[:limit]
+
+
+async def body(link: Link, request_id: RequestId) -> bytes | None:
+    """What is bought for a request."""
+    value: bytes | None = await link.ask("HGET", link.request(request_id), "body")
+    return value
+
+
+async def result(link: Link, request_id: RequestId) -> Answer | None:
+    """A request's final answer."""
+    return codec.answer_of(await link.ask("HMGET", link.request(request_id), *codec.ANSWER))
+
+
+async def changes(link: Link, after: int | None) -> Changes:
+    """Open requests that have changed, and those that are open no more."""
+    upto = _number_of(await last_change(link))
+    if after is None or not await _is_kept(link, after, upto):
+        open_ids = await link.ask("ZRANGE", link.key("in", "open"), 0, -1)
+        waiting, _ = await _waiting(link, open_ids)
+        return Changes(upto, whole=True, waiting=waiting, gone=[])
+    if upto == after:
+        return Changes(upto, whole=False, waiting=[], gone=[])
+    entries = await link.ask("XRANGE", link.key("changes"), f"({_id_of(after)}", _id_of(upto))
+    named = dict.fromkeys(fields[1] for _, fields in entries)
+    waiting, gone = await _waiting(link, named)
+    return Changes(upto, whole=False, waiting=waiting, gone=gone)
+
+
+async def last_change(link: Link) -> str:
+    """The newest entry of the stream of changes."""
+    last = await link.ask("XREVRANGE", link.key("changes"), "+", "-", "COUNT", 1)
+    return last[0][0].decode() if last else "0-0"
+
+
+async def queues_of_batches(link: Link) -> list[Queue]:
+    """The queues of all batches, closed ones included."""
+    ids = [
+        *await link.ask("ZRANGE", link.key("batches", "open"), 0, -1),
+        *await link.ask("ZRANGE", link.key("batches", "closed"), 0, -1),
+    ]
+    texts = await link.ask_all(("HGET", link.batch(batch_id), "queue") for batch_id in ids)
+    return [codec.queue_of(text) for text in dict.fromkeys(texts) if text is not None]
+
+
+async def batches_of(link: Link, ids: Sequence[bytes]) -> list[Batch]:
+    """Batches by their ids; unknown ones are left out."""
+    rows = await link.ask_all(("HGETALL", link.batch(name)) for name in ids)
+    return [codec.batch_of(BatchId(name.decode()), pairs(row)) for name, row in zip(ids, rows, strict=True) if row]
+
+
+async def lines(
+    link: Link, batch_id: BatchId, *, after: AttemptId | None, limit: int, bodies: bool = True
+) -> list[Line]:
+    """A page of a batch's live lines."""
+    begin = "-" if after is None else f"({after}"
+    ids = await link.ask("ZRANGE", link.key("lines", batch_id), begin, "+", "BYLEX", "LIMIT", 0, limit)
+    attempts = await link.ask_all(("HMGET", link.attempt(name), "request", "state") for name in ids)
+    fields = ("f", "body") if bodies else ("f",)
+    rows = await link.ask_all(("HMGET", link.request(request), *fields) for request, _ in attempts)
+    return [
+        codec.line_of(
+            AttemptId(name.decode()),
+            RequestId(request.decode()),
+            AttemptState(state.decode()),
+            row[0],
+            row[1] if bodies else b"",
+        )
+        for name, (request, state), row in zip(ids, attempts, rows, strict=True)
+    ]
+
+
+async def live_calls(link: Link) -> list[tuple[Attempt, Waiting]]:
+    """Live calls with their requests."""
+    ids = await link.ask("ZRANGE", link.key("calls"), 0, -1)
+    rows = await link.ask_all(("HMGET", link.attempt(name), *codec.ATTEMPT) for name in ids)
+    attempts = [codec.attempt_of(AttemptId(name.decode()), row) for name, row in zip(ids, rows, strict=True) if row[0]]
+    views = await link.ask_all(("HMGET", link.request(a.request_id), *codec.WAITING) for a in attempts)
+    return [
+        (attempt, waiting)
+        for attempt, view in zip(attempts, views, strict=True)
+        if (waiting := codec.waiting_of(attempt.request_id, view, even_final=True)) is not None
+    ]
+
+
+async def ledger(link: Link, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
+    """Totals of a span of time: whole hours from their sums, parts of hours from their rows."""
+    sums: dict[codec.Group, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    first, last = codec.hour_of(since), codec.hour_of(until)
+    hours = [int(hour) for hour in await link.ask("ZRANGEBYSCORE", link.key("ledger", "hours"), first, last)]
+    whole = [hour for hour in hours if since <= hour * 3600 and (hour + 1) * 3600 <= until]
+    for totals in await link.ask_all(("HGETALL", link.key("ledger", "totals", str(hour))) for hour in whole):
+        for field, amount in pairs(totals).items():
+            group, name = codec.total_field(field)
+            sums[group][name] += int(amount)
+    for hour in sorted(set(hours) - set(whole)):
+        for row in await _rows_within(link, hour, since, until):
+            for name, count in codec.sums_of(row).items():
+                sums[codec.group_of(row)][name] += count
+    return [_total_of(group, sums[group]) for group in sorted(sums) if tenant is None or group[0] == tenant]
+
+
+async def ledger_rows(link: Link, request_id: RequestId) -> list[LedgerRow]:
+    """Every purchase for one request."""
+    values = await link.ask("HVALS", link.key("ledger", "rows", request_id))
+    return [row for _, row in sorted((codec.ledger_of(value) for value in values), key=lambda pair: pair[0])]
+
+
+async def notes(link: Link, prefix: str) -> dict[str, bytes]:
+    """What was learned, by name."""
+    found = {name.decode(): content for name, content in pairs(await link.ask("HGETALL", link.key("notes"))).items()}
+    return {name: content for name, content in found.items() if name.startswith(prefix)}
+
+
+async def _views(link: Link, ids: Iterable[bytes]) -> list[RequestView]:
+    names = [RequestId(name.decode()) for name in ids]
+    rows = await link.ask_all(("HMGET", link.request(name), *codec.VIEW) for name in names)
+    views = (codec.view_of(name, row) for name, row in zip(names, rows, strict=True))
+    return [view for view in views if view is not None]
+
+
+async def _waiting(link: Link, ids: Iterable[bytes]) -> tuple[list[Waiting], list[RequestId]]:
+    """Those that are open, and those that are not."""
+    names = [RequestId(name.decode()) for name in ids]
+    waiting: list[Waiting] = []
+    gone: list[RequestId] = []
+    for start in range(0, len(names), PAGE):
+        page = names[start : start + PAGE]
+        rows = await link.ask_all(("HMGET", link.request(name), *codec.WAITING) for name in page)
+        for name, row in zip(page, rows, strict=True):
+            found = codec.waiting_of(name, row)
+            if found is None:
+                gone.append(name)
+            else:
+                waiting.append(found)
+    return waiting, gone
+
+
+async def _rows_within(link: Link, hour: int, since: float, until: float) -> list[LedgerRow]:
+    members = await link.ask("ZRANGEBYSCORE", link.key("ledger", "hour", str(hour)), repr(since), f"({until!r}")
+    named = [member.decode().split(" ", 1) for member in members]
+    values = await link.ask_all(("HGET", link.key("ledger", "rows", request), row) for request, row in named)
+    return [codec.ledger_of(value)[1] for value in values if value is not None]
+
+
+async def _is_kept(link: Link, after: int, upto: int) -> bool:
+    """Whether every change behind `after` is still in the stream (and the stream is the same as before)."""
+    if after >= upto:
+        return after == upto
+    first = await link.ask("XRANGE", link.key("changes"), "-", "+", "COUNT", 1)
+    return bool(first) and _number_of(first[0][0].decode()) <= after
+
+
+def _text(word: str | bytes) -> str:
+    return word.decode() if isinstance(word, bytes) else word
+
+
+def pairs(flat: Reply) -> dict[bytes, bytes]:
+    """Names and values that come in turn."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _number_of(entry_id: str) -> int:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return (int(milliseconds) << _SEQUENCE_BITS) | int(sequence)
+
+
+def _id_of(number: int) -> str:
+    return f"{number >> _SEQUENCE_BITS}-{number & ((1 << _SEQUENCE_BITS) - 1)}"
+
+
+def _total_of(group: codec.Group, sums: dict[str, int]) -> LedgerTotal:
+    tenant, upstream, model, tier, kind = group
+    paid, listed = from_picodollars(sums["paid"]), from_picodollars(sums["list"])
+    if paid is None or listed is None:
+        raise AssertionError("a sum is never null")
+    return LedgerTotal(
+        tenant=TenantId(tenant),
+        upstream=UpstreamName(upstream),
+        model=model,
+        tier=Tier(tier),
+        kind=Purchase(kind),
+        rows=sums["rows"],
+        input_tokens=sums["input_tokens"],
+        cached_tokens=sums["cached_tokens"],
+        output_tokens=sums["output_tokens"],
+        paid_usd=paid,
+        list_usd=listed,
+        unknown_paid=sums["unknown_paid"],
+        unknown_list=sums["unknown_list"],
+    )
