@@ -1,7 +1,8 @@
 """What to measure a policy against: the clairvoyant optimum, and buying everything synchronously.
 
 The optimum (OPT-T) knows every batch's completion time in advance, and ignores rate limits: a request is bought in a
-batch iff some batch that could be created at or after its arrival is complete by its deadline. No policy can save more.
+batch iff some batch that could be created at or after its arrival is complete by its deadline. No policy can save more,
+but for the finished lines of batches that never complete.
 
 The all-synchronous client has the same rate limit. It sends each request at arrival if it can, and else in the best
 order there is (interactive first, then earliest deadline): what it misses, nobody could have met synchronously. An
