@@ -140,7 +140,8 @@ class Engine:
         except StandbyError as error:
             self._failed("look", error, failed_at)
             return failed_at
-        return min(cut_at, looked_at, batches_at, self._swept_at + self._desk.settings.sweep_seconds)
+        claim_at = self._membership.claim_again_at(now)
+        return min(cut_at, looked_at, batches_at, claim_at, self._swept_at + self._desk.settings.sweep_seconds)
 
     async def _refresh(self) -> None:
         await self.waitlist.refresh()

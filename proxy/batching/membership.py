@@ -6,7 +6,7 @@ in the store decides. A holder that cannot renew its lease stops by its own cloc
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -69,6 +69,7 @@ class Membership:
         self._unread: set[Lane] = set()
         self._failing = False
         self._departed = False
+        self._lacking = False
 
     def __repr__(self) -> str:
         return f"<Membership {self._store.member} of {len(self._members)} lanes={len(self._held_until)}>"
@@ -82,6 +83,10 @@ class Membership:
     def lanes(self) -> list[Lane]:
         """The lanes that are held now."""
         return [lane for lane in self._held_until if self.holds(lane)]
+
+    def claim_again_at(self, now: float) -> float:
+        """When to claim again what is still another's; infinity when nothing is. A lease ends without a word."""
+        return now + self._settings.share_seconds if self._lacking else math.inf
 
     def holds(self, lane: Lane) -> bool:
         """Whether this process may act on the lane: its lease is not over."""
@@ -101,11 +106,13 @@ class Membership:
             self._unread.update(wanted)
             return set(self._unread)
         mine = [lane for lane in wanted if self._is_mine(lane)]
+        self._lacking = bool(mine)
         if mine:
             asked = self._clock.monotonic()
             taken = await self._store.lease(mine, self._settings.lease_seconds)
             self._renewed(taken, asked)
             self._unread |= taken
+            self._lacking = len(taken) < len(mine)
             if taken:
                 self._announce(LanesTaken(tuple(sorted(taken)), self._clock.now()))
         return {lane for lane in self._unread if self.holds(lane)}
@@ -137,13 +144,16 @@ class Membership:
         if self._store.shared:
             await self._store.attend(b"[]", GONE_SECONDS)
 
-    async def run(self) -> None:
-        """Stay present, until cancelled. Returns at once where there are no others."""
+    async def run(self, changed: Callable[[], None]) -> None:
+        """Stay present, until cancelled, and tell when others come or go. Returns at once where there are no others."""
         while self._store.shared:
             began_at = self._clock.now()
+            members = self._members
             try:
                 await self._meet()
                 self._failing = False
+                if self._members != members:
+                    changed()
             except StoreFault as fault:
                 self._failed(fault)
             self._forget_lost()

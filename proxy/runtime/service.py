@@ -100,7 +100,7 @@ async def running(
                 background.create_task(service.house.leavers.run(), name="leavers"),
                 background.create_task(service.policy_watch.run(), name="policy watch"),
                 background.create_task(_watch_lag(service.state, clock), name="lag"),
-                background.create_task(service.membership.run(), name="membership"),
+                background.create_task(service.membership.run(service.engine.poke), name="membership"),
                 background.create_task(
                     service.house.store.watch(service.house.holds.wake, service.engine.poke), name="watch"
                 ),

@@ -1,4 +1,5 @@
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -101,7 +102,7 @@ def test_a_process_alone_holds_every_lane_from_the_first_look_on(tmp_path: Path)
         assert membership.keeps(LANES[0])
         assert await membership.claim(LANES[:3]) == {LANES[2]}
         assert membership.leaving(busy=(), wanted=()) == []
-        await membership.run()
+        await membership.run(lambda: None)
         await store.close()
 
     asyncio.run(whole())
@@ -116,8 +117,9 @@ def test_nothing_is_claimed_before_the_others_are_known(shared_redis: Servers, t
 
 def test_two_replicas_share_the_lanes_and_the_one_that_is_left_takes_all(shared_redis: Servers, tmp_path: Path) -> None:
     async def story(one: Replica, two: Replica, group: asyncio.TaskGroup) -> None:
-        first = group.create_task(one.membership.run())
-        second = group.create_task(two.membership.run())
+        told: list[str] = []
+        first = group.create_task(one.membership.run(lambda: told.append("changed")))
+        second = group.create_task(two.membership.run(lambda: None))
         await until(lambda: one.membership.members == two.membership.members == 2)
         ours, theirs = await one.membership.claim(LANES), await two.membership.claim(LANES)
         assert ours | theirs == set(LANES)
@@ -129,10 +131,12 @@ def test_two_replicas_share_the_lanes_and_the_one_that_is_left_takes_all(shared_
         assert all(one.membership.keeps(lane) for lane in ours)
         second.cancel()
         await until(lambda: one.membership.members == 1)
+        assert one.membership.claim_again_at(0.0) == math.inf
         while len(one.membership.lanes) < len(LANES):
             await one.membership.claim(LANES)
             await asyncio.sleep(0.05)
         assert not any(two.membership.holds(lane) for lane in LANES)
+        assert 2 <= len(told) <= 3
         assert sum(len(event.lanes) for event in one.events if isinstance(event, LanesTaken)) == len(LANES)
         first.cancel()
 
@@ -141,10 +145,11 @@ def test_two_replicas_share_the_lanes_and_the_one_that_is_left_takes_all(shared_
 
 def test_a_newcomer_gets_its_share_as_soon_as_nothing_is_under_way(shared_redis: Servers, tmp_path: Path) -> None:
     async def story(one: Replica, two: Replica, group: asyncio.TaskGroup) -> None:
-        tasks = [group.create_task(one.membership.run())]
+        tasks = [group.create_task(one.membership.run(lambda: None))]
         await until(lambda: one.membership.members == 1)
         one.membership.read(await one.membership.claim(LANES))
-        tasks.append(group.create_task(two.membership.run()))
+        assert one.membership.claim_again_at(0.0) == math.inf
+        tasks.append(group.create_task(two.membership.run(lambda: None)))
         await until(lambda: one.membership.members == 2)
         leaving = one.membership.leaving(busy=(), wanted=LANES)
         assert 5 < len(leaving) < len(LANES)
@@ -161,7 +166,7 @@ def test_a_newcomer_gets_its_share_as_soon_as_nothing_is_under_way(shared_redis:
 
 def test_whoever_departs_is_missed_at_once(shared_redis: Servers, tmp_path: Path) -> None:
     async def story(one: Replica, two: Replica, group: asyncio.TaskGroup) -> None:
-        tasks = [group.create_task(each.membership.run()) for each in (one, two)]
+        tasks = [group.create_task(each.membership.run(lambda: None)) for each in (one, two)]
         await until(lambda: one.membership.members == two.membership.members == 2)
         held = await two.membership.claim(LANES)
         began = asyncio.get_running_loop().time()
@@ -180,7 +185,7 @@ def test_a_holder_whose_store_is_away_stops_by_itself_before_others_may_begin(tm
     server.start()
 
     async def story(one: Replica, _: Replica, group: asyncio.TaskGroup) -> None:
-        task = group.create_task(one.membership.run())
+        task = group.create_task(one.membership.run(lambda: None))
         await until(lambda: one.membership.members == 1)
         await one.membership.claim(LANES[:3])
         server.freeze()
@@ -200,7 +205,7 @@ def test_a_holder_whose_store_is_away_stops_by_itself_before_others_may_begin(tm
 
 def test_what_one_has_sent_leaves_less_for_the_other(shared_redis: Servers, tmp_path: Path) -> None:
     async def story(one: Replica, two: Replica, group: asyncio.TaskGroup) -> None:
-        tasks = [group.create_task(each.membership.run()) for each in (one, two)]
+        tasks = [group.create_task(each.membership.run(lambda: None)) for each in (one, two)]
         await until(lambda: one.membership.members == two.membership.members == 2)
         now = SystemClock().now()
         for _ in range(300):
