@@ -107,6 +107,7 @@ TESTED_ELSEWHERE = {
     "domain/decision.py": "routing/test_planner.py",
     "domain/answer.py": "store/test_contract.py",
     "store/codec.py": "store/test_contract.py",
+    "store/sqlite_batch_moves.py": "store/test_contract.py",
     "store/sqlite_reads.py": "store/test_contract.py",
     "store/redis_reads.py": "store/test_contract.py",
     "store/sqlite_writer.py": "store/test_sqlite.py",

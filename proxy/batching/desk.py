@@ -29,7 +29,7 @@ from proxy.store.vault import Vault
 from proxy.upstream.interface import BatchUpstream, Upstream
 
 HOUR_SECONDS = 3600.0
-RESERVING = frozenset({BatchState.PLANNED, BatchState.UPLOADING, BatchState.CREATING, BatchState.IN_FLIGHT})
+RESERVING = frozenset(BatchState) - {BatchState.ENDED, BatchState.COLLECTED, BatchState.CLEANED, BatchState.ABANDONED}
 """States in which a batch's tokens count, or will count, against the provider's limit on enqueued tokens."""
 
 

@@ -215,7 +215,9 @@ class Engine:
             case BatchState.UPLOADING:
                 await submit.restart_upload(desk, batch)
             case BatchState.CREATING:
-                await recover.match_or_create(desk, batch)
+                await recover.match_or_revoke(desk, batch)
+            case BatchState.REVOKED:
+                await recover.match_or_plan_again(desk, batch)
             case BatchState.IN_FLIGHT:
                 await poll.poll(desk, batch)
             case BatchState.ENDED:

@@ -4,11 +4,12 @@ from collections.abc import Collection
 
 from proxy.batching.desk import Desk
 from proxy.batching.settle import Owed, lost_row
-from proxy.batching.submit import BATCH_KEY, create, submitted
+from proxy.batching.submit import BATCH_KEY, submitted
 from proxy.domain.attempt import Attempt
 from proxy.domain.batch import Batch
+from proxy.domain.errors import Retry, UpstreamFault
 from proxy.domain.events import WasteBooked
-from proxy.domain.moves import AttemptLost, AttemptWithdrawn, BatchPostponed, Conflict, ProvedAbsent
+from proxy.domain.moves import AttemptLost, AttemptWithdrawn, BatchPostponed, Conflict, InputRevoked, ProvedAbsent
 from proxy.domain.request import Lane, Waiting
 from proxy.upstream.interface import ProviderBatch
 
@@ -16,10 +17,11 @@ CLOCK_SKEW_SECONDS = 300.0
 """How far the provider's clock may be behind ours before its list is searched too short."""
 
 
-async def match_or_create(desk: Desk, batch: Batch) -> None:
-    """CREATING with an unknown fate: look for our id in the provider's list before creating anything again.
+async def match_or_revoke(desk: Desk, batch: Batch) -> None:
+    """CREATING with an unknown fate: look for our id in the provider's list before anything is sent again.
 
-    Before the settle time the list may not show a job that was just created, so its absence proves nothing.
+    Before the settle time the list may not show a job that was just created, so its absence proves nothing. After it
+    the creation may still be on its way, from a connection or a process that hangs: its input file is taken away.
     """
     found = await _find(desk, batch)
     if found is not None:
@@ -30,8 +32,30 @@ async def match_or_create(desk: Desk, batch: Batch) -> None:
     if now < settled_at:
         await desk.move(BatchPostponed(batch.id, due_at=settled_at))
         return
-    if await desk.move(ProvedAbsent(batch.id, now, due_at=now + desk.settings.settle_seconds)):
-        await create(desk, batch)
+    await _revoke_input(desk, batch)
+    now = desk.clock.now()
+    await desk.move(InputRevoked(batch.id, now, due_at=now + desk.settings.settle_seconds))
+
+
+async def match_or_plan_again(desk: Desk, batch: Batch) -> None:
+    """REVOKED, and the settle time is over: either the job is in the list now, or it will never be."""
+    found = await _find(desk, batch)
+    if found is not None:
+        await submitted(desk, batch, found, found=True)
+        return
+    now = desk.clock.now()
+    await desk.move(ProvedAbsent(batch.id, now, due_at=now))
+
+
+async def _revoke_input(desk: Desk, batch: Batch) -> None:
+    """Delete the input file. A provider that refuses this for good leaves us with the settle time alone."""
+    if batch.input_file_id is None:
+        return
+    try:
+        await desk.seller(batch.queue).delete_file(await desk.auth(batch.queue), batch.input_file_id)
+    except UpstreamFault as fault:
+        if fault.retry is not Retry.NEVER:
+            raise
 
 
 async def _find(desk: Desk, batch: Batch) -> ProviderBatch | None:

@@ -13,6 +13,7 @@ class BatchState(StrEnum):
     PLANNED = "planned"
     UPLOADING = "uploading"
     CREATING = "creating"
+    REVOKED = "revoked"
     IN_FLIGHT = "in_flight"
     ENDED = "ended"
     COLLECTED = "collected"

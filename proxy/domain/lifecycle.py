@@ -11,12 +11,17 @@ The machines touch in these places only, and the store applies both sides in one
 
 - batch CREATED or FOUND: its WRITTEN attempts become SENT.
 - batch ABANDONED: its WRITTEN attempts become WITHDRAWN, and their requests are queued again.
+- batch PLANNED again (UPLOAD_LOST, PROVED_ABSENT): its WRITTEN attempts whose requests are final become WITHDRAWN.
 - attempt ANSWERED: its request becomes DONE or FAILED, with that answer. When the request is final already the move is
   a conflict; the late answer is then SUPERSEDED: booked as waste.
 - request CANCELLED or EXPIRED: its WRITTEN attempts in a batch that is still PLANNED become WITHDRAWN. Once the upload
   has started the line may be in the provider's file: it stays, is paid for, and its answer will be SUPERSEDED.
 - an attempt that dies (WITHDRAWN, REFUSED, MISSING, LOST) without a living sibling puts its open request back in the
   queue.
+
+REVOKED is how a batch of unknown fate is made impossible before its lines are sent again. Its creation may still be on
+the way to the provider, from this process or from one that was paused; so its input file is deleted, without which it
+cannot be created any more, and only then is its absence from the provider's list a proof.
 
 MISSING is only said when the batch is terminal and both its files were read. What is not as clean as it could be:
 a batch's lines are not counted down one by one; COLLECTED is said by the collector when no attempt of the batch is
@@ -61,6 +66,7 @@ class BatchEvent(StrEnum):
     UPLOAD_LOST = "upload_lost"
     CREATED = "created"
     FOUND = "found"
+    INPUT_REVOKED = "input_revoked"
     PROVED_ABSENT = "proved_absent"
     ABANDONED = "abandoned"
     POLLED = "polled"
@@ -99,8 +105,10 @@ BATCH_MOVES: Mapping[tuple[BatchState, BatchEvent], BatchState] = {
     (BatchState.UPLOADING, BatchEvent.ABANDONED): BatchState.ABANDONED,
     (BatchState.CREATING, BatchEvent.CREATED): BatchState.IN_FLIGHT,
     (BatchState.CREATING, BatchEvent.FOUND): BatchState.IN_FLIGHT,
-    (BatchState.CREATING, BatchEvent.PROVED_ABSENT): BatchState.CREATING,
+    (BatchState.CREATING, BatchEvent.INPUT_REVOKED): BatchState.REVOKED,
     (BatchState.CREATING, BatchEvent.ABANDONED): BatchState.ABANDONED,
+    (BatchState.REVOKED, BatchEvent.FOUND): BatchState.IN_FLIGHT,
+    (BatchState.REVOKED, BatchEvent.PROVED_ABSENT): BatchState.PLANNED,
     (BatchState.IN_FLIGHT, BatchEvent.POLLED): BatchState.IN_FLIGHT,
     (BatchState.IN_FLIGHT, BatchEvent.CANCEL_REQUESTED): BatchState.IN_FLIGHT,
     (BatchState.IN_FLIGHT, BatchEvent.ENDED): BatchState.ENDED,

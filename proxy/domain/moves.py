@@ -157,8 +157,17 @@ class BatchCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class InputRevoked:
+    """The provider no longer has the input file: a job that was not created by now never will be."""
+
+    batch_id: BatchId
+    at: float
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ProvedAbsent:
-    """The provider's list, read after the settle time, does not have the job: it may be created again."""
+    """The provider's list, read after the settle time, does not have the job: its lines may be sent again."""
 
     batch_id: BatchId
     at: float
@@ -264,6 +273,7 @@ Move = (
     | Uploaded
     | UploadLost
     | BatchCreated
+    | InputRevoked
     | ProvedAbsent
     | BatchAbandoned
     | BatchPolled

@@ -157,6 +157,7 @@ def _of_batch(
     | moves.Uploaded
     | moves.UploadLost
     | moves.BatchCreated
+    | moves.InputRevoked
     | moves.ProvedAbsent
     | moves.BatchAbandoned
     | moves.BatchPolled
@@ -183,7 +184,9 @@ def _of_batch(
                 due_at=move.due_at,
             )
         case moves.ProvedAbsent():
-            return _moves(move.batch_id, BatchEvent.PROVED_ABSENT, due_at=move.due_at, creating_at=move.at)
+            return _moves(move.batch_id, BatchEvent.PROVED_ABSENT, due_at=move.due_at)
+        case moves.InputRevoked():
+            return _moves(move.batch_id, BatchEvent.INPUT_REVOKED, due_at=move.due_at)
         case moves.BatchAbandoned():
             closed = _moves(move.batch_id, BatchEvent.ABANDONED) | {"closed": repr(move.at)}
             return closed | _back(move.ready_at, move.tries_spent)

@@ -33,6 +33,7 @@ from proxy.domain.moves import (
     CallPlanned,
     CancelRequested,
     Conflict,
+    InputRevoked,
     Move,
     ProvedAbsent,
     RequestCancelled,
@@ -360,12 +361,41 @@ def test_a_lost_upload_starts_over_and_a_lost_creation_waits_to_be_proved(open_s
         await store.apply([UploadStarted(made.id, 111.0), UploadLost(made.id, 112.0, due_at=120.0)])
         assert await _batch_state(store, made.id) is BatchState.PLANNED
         await store.apply([UploadStarted(made.id, 121.0), Uploaded(made.id, 122.0, "file-2")])
-        assert await store.apply([ProvedAbsent(made.id, 160.0, due_at=190.0)]) == [Applied()]
+        assert await store.apply([ProvedAbsent(made.id, 160.0, due_at=190.0)]) == [Conflict("creating")]
+        assert await store.apply([InputRevoked(made.id, 160.0, due_at=190.0)]) == [Applied()]
         found = await store.batch(made.id)
         assert found is not None
-        assert (found.state, found.creating_at, found.due_at) == (BatchState.CREATING, 160.0, 190.0)
-        matched = BatchCreated(made.id, 170.0, "batch_9", "in_progress", due_at=175.0, found=True)
+        assert (found.state, found.due_at) == (BatchState.REVOKED, 190.0)
+        late = BatchCreated(made.id, 170.0, "batch_9", "in_progress", due_at=175.0, found=False)
+        assert await store.apply([late]) == [Conflict("revoked")]
+        assert await store.apply([ProvedAbsent(made.id, 190.0, due_at=190.0)]) == [Applied()]
+        assert await _batch_state(store, made.id) is BatchState.PLANNED
+        await store.apply([UploadStarted(made.id, 191.0), Uploaded(made.id, 192.0, "file-3")])
+        await store.apply([InputRevoked(made.id, 193.0, due_at=199.0)])
+        matched = replace(late, found=True)
         assert await store.apply([matched]) == [Applied()]
+        assert await _batch_state(store, made.id) is BatchState.IN_FLIGHT
+
+    _play(open_store, story)
+
+
+@pytest.mark.parametrize("again", ["upload", "creation"])
+def test_a_batch_that_is_planned_again_leaves_out_what_nobody_wants_any_more(open_store: OpenStore, again: str) -> None:
+    async def story(store: Store) -> None:
+        wanted, cancelled = request(), request()
+        made, (line, _) = await planned(store, wanted, cancelled)
+        await store.apply([UploadStarted(made.id, 111.0), RequestCancelled(cancelled.id, 112.0)])
+        assert len(await store.lines(made.id, after=None, limit=9)) == 2
+        moves: list[Move] = [UploadLost(made.id, 113.0, due_at=113.0)]
+        if again == "creation":
+            moves = [
+                Uploaded(made.id, 113.0, "file-1"),
+                InputRevoked(made.id, 114.0, due_at=115.0),
+                ProvedAbsent(made.id, 115.0, due_at=115.0),
+            ]
+        assert await store.apply(moves) == [Applied()] * len(moves)
+        assert [left.attempt_id for left in await store.lines(made.id, after=None, limit=9)] == [line.id]
+        assert await _state(store, wanted.id) == (RequestState.OPEN, Stage.STAGED)
 
     _play(open_store, story)
 

@@ -29,6 +29,7 @@ MOVES: list[moves.Move] = [
     moves.Uploaded(BATCH, 1.0, "file-1"),
     moves.UploadLost(BATCH, 1.0, 2.0),
     moves.BatchCreated(BATCH, 1.0, "batch_1", "validating", 2.0, found=True),
+    moves.InputRevoked(BATCH, 1.0, 2.0),
     moves.ProvedAbsent(BATCH, 1.0, 2.0),
     moves.BatchAbandoned(BATCH, 1.0, 2.0, 1),
     moves.BatchPolled(BATCH, 1.0, "in_progress", 1, 0, 2.0),

@@ -173,6 +173,16 @@ local function give_back_lines(batch, ready, tries)
   end
 end
 
+-- The batch is planned again: lines whose requests are final are wanted by nobody any more.
+local function drop_unwanted_lines(batch)
+  for _, id in ipairs(call('ZRANGE', lines_key(batch), 0, -1)) do
+    local state, request = unpack(call('HMGET', attempt_key(id), 'state', 'request'))
+    if state == 'written' and call('HGET', request_key(request), 'state') ~= 'open' then
+      bury(id, request, 'line', batch, 'withdrawn')
+    end
+  end
+end
+
 function MOVES.move_batch(m)
   local key = batch_key(m.batch)
   local state, lane = unpack(call('HMGET', key, 'state', 'lane'))
@@ -185,6 +195,7 @@ function MOVES.move_batch(m)
   set_all(key, m.set)
   call('INCR', NS .. ':batches:version')
   if m.event == 'created' or m.event == 'found' then send_lines(m.batch) end
+  if next_state == 'planned' then drop_unwanted_lines(m.batch) end
   if m.event == 'abandoned' then give_back_lines(m.batch, m.ready, m.tries) end
   if m.closed then
     call('ZREM', NS .. ':batches:open', m.batch)
