@@ -32,6 +32,8 @@ from proxy.runtime.service import Service, running
 from proxy.server.settings import Settings as ServerSettings
 from proxy.simulation.clock import LoopClock
 from proxy.simulation.loop import run
+from proxy.store.redis import RedisStore
+from proxy.store.redis import Settings as RedisSettings
 from proxy.upstream.costmap import read_cost_map
 
 MONDAY_NOON = 1_800_014_400.0
@@ -188,13 +190,18 @@ async def living(
     *,
     seed: int = 0,
     environ: Mapping[str, str] | None = None,
+    redis: str | None = None,
     **changes: Any,
 ) -> AsyncIterator[World]:
-    """The proxy in front of a provider that lives already: for stories in which it is restarted."""
+    """The proxy in front of a provider that lives already: for stories in which it is restarted.
+
+    `redis` is the URL of a server that takes the place of the SQLite file; virtual time has no other replicas.
+    """
     config = config_for(folder, provider.url, **changes)
     environ = {"STANDBY_SECRET_KEY": SECRET} | dict(environ or {})
     random_bits = Random(seed).getrandbits
-    async with running(config, clock, environ, random_bits=random_bits, with_logs=False) as service:
+    store = None if redis is None else RedisStore(RedisSettings(redis, folder.as_posix(), shared=False), clock)
+    async with running(config, clock, environ, store=store, random_bits=random_bits, with_logs=False) as service:
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
@@ -211,9 +218,12 @@ def play(
     faults: tuple[Fault, ...] = (),
     batching: BatchingSettings | None = None,
     upstream: UpstreamSettings | None = None,
+    redis: str | None = None,
     **changes: Any,
 ) -> None:
-    """Run a story on virtual time, from Monday noon. `upstream` gets the emulator's address."""
+    """Run a story on virtual time, from Monday noon. `upstream` gets the emulator's address, `redis` is the URL of a
+    server that takes the place of the SQLite file.
+    """
     settings = emulator or EmulatorSettings(turnaround=Constant(10 * MINUTE), latency_seconds=1.0)
     if batching is not None:
         changes["batching"] = batching
@@ -224,7 +234,7 @@ def play(
         async with serving(replace(settings, faults=faults), clock, prices) as provider:
             if upstream is not None:
                 changes["upstreams"] = (replace(upstream, base_url=provider.url + "/v1"),)
-            async with living(folder, provider, clock, **changes) as world:
+            async with living(folder, provider, clock, redis=redis, **changes) as world:
                 await story(world)
 
     run(whole(), start_at=MONDAY_NOON)

@@ -25,14 +25,8 @@ from proxy.upstream.costmap import read_cost_map
 from proxy.upstream.interface import Capabilities
 
 
-async def open_store(config: Config, clock: Clock) -> Store:
-    """The configured store, started."""
-    store = _store(config.store, clock)
-    await store.start()
-    return store
-
-
-def _store(settings: StoreSettings, clock: Clock) -> RedisStore | SqliteStore:
+def build_store(settings: StoreSettings, clock: Clock) -> Store:
+    """The configured store, not started."""
     if not settings.is_redis:
         return SqliteStore(settings.path, clock)
     return RedisStore(

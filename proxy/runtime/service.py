@@ -24,7 +24,7 @@ from proxy.domain.events import StoreWarned
 from proxy.domain.ids import IdSource
 from proxy.routing.limitbook import LimitBook
 from proxy.runtime.failpoints import arm, failpoint_of
-from proxy.runtime.parts import build_accounts, build_desk, build_doorman, build_vault, open_store, read_prices
+from proxy.runtime.parts import build_accounts, build_desk, build_doorman, build_store, build_vault, read_prices
 from proxy.runtime.reload import PolicyWatch
 from proxy.runtime.state import State
 from proxy.server.accounts import Account, Accounts
@@ -32,6 +32,7 @@ from proxy.server.app import App
 from proxy.server.booking import Bookings
 from proxy.server.house import House
 from proxy.server.leavers import Leavers
+from proxy.store.interface import Store
 from proxy.telemetry.fanout import Announcer
 from proxy.telemetry.logs import Logs
 from proxy.telemetry.metrics import Known, Metrics
@@ -72,14 +73,16 @@ async def running(
     clock: Clock,
     environ: Mapping[str, str],
     *,
+    store: Store | None = None,
     random_bits: Callable[[int], int] | None = None,
     with_logs: bool = True,
 ) -> AsyncIterator[Service]:
     """Start everything, and stop it in order when the block is left: drain, then close. Raises `ConfigFault` and
-    `StoreFault` when it cannot start, with nothing left running.
+    `StoreFault` when it cannot start, with nothing left running. `store` takes the place of the configured one.
     """
     async with AsyncExitStack() as stack:
-        service = await _build(config, clock, environ, stack, random_bits=random_bits, with_logs=with_logs)
+        store = store or build_store(config.store, clock)
+        service = await _build(config, clock, environ, stack, store, random_bits=random_bits, with_logs=with_logs)
         for warning in service.house.store.warnings:
             service.announcer.announce(StoreWarned(warning, clock.now()))
         runner = web.ServerRunner(
@@ -120,6 +123,7 @@ async def _build(
     clock: Clock,
     environ: Mapping[str, str],
     stack: AsyncExitStack,
+    store: Store,
     *,
     random_bits: Callable[[int], int] | None,
     with_logs: bool,
@@ -127,7 +131,7 @@ async def _build(
     announcer = Announcer()
     policy_watch = PolicyWatch(config.policy_file, clock, announcer.announce)
     prices = read_prices(config)
-    store = await open_store(config, clock)
+    await store.start()
     stack.push_async_callback(store.close)
     session = open_session(connections_max=0)
     stack.push_async_callback(session.close)

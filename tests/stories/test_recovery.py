@@ -13,6 +13,7 @@ from proxy.emulator.turnaround import Constant
 from proxy.simulation.clock import LoopClock
 from proxy.simulation.loop import run
 from proxy.upstream.costmap import read_cost_map
+from tests.conftest import Servers
 from tests.world import HOUR, MINUTE, MONDAY_NOON, World, gather, living, play
 
 
@@ -31,6 +32,13 @@ async def _twenty_right_answers(world: World) -> None:
     [
         _fault("create_batch", FaultKind.DROP_AFTER),
         _fault("create_batch", FaultKind.DROP_BEFORE),
+        _fault("create_batch", FaultKind.DELAY, seconds=75.0),
+        _fault("create_batch", FaultKind.DELAY, seconds=95.0),
+        _fault("create_batch", FaultKind.DELAY, seconds=600.0),
+        _fault("upload_file", FaultKind.DELAY, seconds=600.0),
+        _fault("get_batch", FaultKind.DELAY, seconds=600.0),
+        _fault("list_batches", FaultKind.DELAY, seconds=600.0),
+        _fault("download", FaultKind.DELAY, seconds=600.0),
         _fault("create_batch", FaultKind.STATUS, status=500),
         _fault("create_batch", FaultKind.STATUS, status=429),
         _fault("upload_file", FaultKind.DROP_AFTER),
@@ -48,9 +56,12 @@ async def _twenty_right_answers(world: World) -> None:
         _fault("batch", FaultKind.DUPLICATED_LINES, lines=3),
         _fault("batch", FaultKind.UNKNOWN_LINES, lines=3),
     ],
-    ids=lambda fault: f"{fault.operation}-{fault.kind}-{fault.status}",
+    ids=lambda fault: f"{fault.operation}-{fault.kind}-{fault.seconds or fault.status}",
 )
-def test_every_line_is_bought_once_whatever_reply_is_lost(tmp_path: Path, fault: Fault) -> None:
+@pytest.mark.parametrize("store", ["sqlite", "valkey"])
+def test_every_line_is_bought_once_whatever_reply_is_lost(
+    tmp_path: Path, shared_redis: Servers, fault: Fault, store: str
+) -> None:
     async def story(world: World) -> None:
         await _twenty_right_answers(world)
         await world.settled(within=3 * HOUR)
@@ -59,7 +70,7 @@ def test_every_line_is_bought_once_whatever_reply_is_lost(tmp_path: Path, fault:
             assert await world.bought(f"q{n:03}") == (0, 1)
         await world.assert_books_agree()
 
-    play(tmp_path, story, faults=(fault,))
+    play(tmp_path, story, faults=(fault,), redis=None if store == "sqlite" else shared_redis(store).url)
 
 
 def test_lines_that_are_in_no_file_are_bought_again_alone(tmp_path: Path) -> None:
