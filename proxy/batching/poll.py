@@ -1,5 +1,7 @@
 """Asking how a job is doing, and noticing its end."""
 
+from contextlib import suppress
+
 from proxy.batching.desk import Desk
 from proxy.domain.batch import Batch, BatchOutcome
 from proxy.domain.errors import UpstreamFault
@@ -14,6 +16,7 @@ TERMINAL = {
     "failed": BatchOutcome.FAILED,
 }
 NOT_FOUND = 404
+CANCELLABLE = frozenset({"validating", "in_progress"})
 
 
 async def poll(desk: Desk, batch: Batch) -> None:
@@ -49,6 +52,16 @@ async def poll(desk: Desk, batch: Batch) -> None:
     )
 
 
+async def _cancel_again(desk: Desk, batch: Batch) -> None:
+    """That it is to be cancelled was written down before the provider was told, and the word was lost: a process died,
+    or the call failed. One more failure is no reason not to go on asking how the job is doing.
+    """
+    if batch.provider_id is None:
+        return
+    with suppress(UpstreamFault):
+        await desk.seller(batch.queue).cancel(await desk.auth(batch.queue), batch.provider_id)
+
+
 async def _not_found(desk: Desk, batch: Batch) -> None:
     """A job may answer 404 right after its creation; only later does that mean that it is gone."""
     now = desk.clock.now()
@@ -70,6 +83,8 @@ def _output_is_late(desk: Desk, batch: Batch, seen: ProviderBatch, outcome: Batc
 
 
 async def _still_running(desk: Desk, batch: Batch, seen: ProviderBatch) -> None:
+    if batch.cancel_requested_at is not None and seen.status in CANCELLABLE:
+        await _cancel_again(desk, batch)
     now = desk.clock.now()
     due_at = _next_at(desk, batch, now, seen.status)
     await desk.move(BatchPolled(batch.id, now, seen.status, seen.completed_lines, seen.failed_lines, due_at))

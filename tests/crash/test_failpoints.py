@@ -6,10 +6,9 @@ A short list runs with every test run; all of it by `pytest -m long tests/crash`
 import asyncio
 import json
 import signal
-import sqlite3
 import urllib.request
-from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from http import HTTPStatus
 from pathlib import Path
@@ -17,10 +16,15 @@ from pathlib import Path
 import openai
 import pytest
 
+from proxy.config.settings import StoreSettings
+from proxy.domain.request import RequestState
+from proxy.runtime.clock import SystemClock
+from proxy.runtime.parts import build_store
 from tests.processes import FAST_CONFIG, Running, emulator, serve, stop
+from tests.redis_server import RedisServer, binaries
 
 REQUESTS = 12
-SWEEPING = FAST_CONFIG + "  sweep: 0.5s\n  orphan: 2s\n"
+SWEEPING = FAST_CONFIG + "  sweep: 0.5s\n  orphan: 2s\nstore: {replicas: {lease: 1.5s, share: 0.3s}}\n"
 SETTLED_SECONDS = 40.0
 DEADLINE = "15s"
 
@@ -31,17 +35,30 @@ BATCHED = [
     "store.delivered",
 ]
 """Effects on the way of a request through a batch."""
-CANCELLED = ["upstream.cancel", "store.CancelRequested", "store.AttemptMissing"]
+CANCELLED = ["upstream.cancel", "store.CancelRequested"]
 """Effects when half of each batch hangs: it is cancelled and harvested."""
+MISSING = ["store.AttemptMissing"]
+"""Effects when the first batch is never validated: it is cancelled, and none of its lines was run."""
+UNSURE = ["store.InputRevoked", "store.ProvedAbsent"]
+"""Effects when the creation of the first batch is lost on its way."""
 CALLED = ["store.CallPlanned", "upstream.call", "store.AttemptAnswered"]
 """Effects when batches do nothing at all and cannot be cancelled: bought synchronously."""
 HANGING = "stuck:0"
-MAY_BE_BILLED_TWICE = {"upstream.call.after", "store.AttemptAnswered.before"}
-"""A synchronous call has been answered, and nothing has been written down: that it was billed cannot be known."""
+UNVALIDATED = "constant:60"
+LOST = "constant:61"
+FAULTS: dict[str, dict[str, object]] = {
+    LOST: {"operation": "create_batch", "kind": "drop_before"},
+    HANGING: {"operation": "cancel_batch", "kind": "status", "status": 500, "count": None},
+    UNVALIDATED: {"operation": "batch", "kind": "stuck", "state": "validating"},
+}
+"""What goes wrong at the provider, by its turnaround."""
+MAY_BE_BILLED_TWICE = {"upstream.call.after", "store.AttemptAnswered.before", "store.AttemptAnswered.after"}
+"""Synchronous calls have been answered, and not all of that is written down: that they were billed cannot be known."""
 QUICK = {
     *("upstream.upload.after", "upstream.create.after", "store.BatchCreated.after", "store.AttemptAnswered.after"),
     *("store.accept.after", "upstream.delete_file.after", "upstream.call.after", "upstream.cancel.after"),
 }
+QUICK_ON_REDIS = {"upstream.create.after", "store.AttemptAnswered.after"}
 
 
 @dataclass(frozen=True)
@@ -50,20 +67,26 @@ class Kill:
 
     point: str
     turnaround: str
+    store: str = "sqlite"
 
     def __str__(self) -> str:
-        return f"{self.point}-{self.turnaround}"
+        return f"{self.point}-{self.turnaround}-{self.store}"
+
+    @property
+    def is_quick(self) -> bool:
+        return self.point in (QUICK if self.store == "sqlite" else QUICK_ON_REDIS)
 
 
 def _kills() -> list[object]:
-    kills = [
+    on_sqlite = [
         *(Kill(f"{name}.{side}", "constant:600") for name in BATCHED for side in ("before", "after")),
         *(Kill(f"{name}.{side}", "stuck:0.5") for name in CANCELLED for side in ("before", "after")),
+        *(Kill(f"{name}.{side}", UNVALIDATED) for name in MISSING for side in ("before", "after")),
+        *(Kill(f"{name}.{side}", LOST) for name in UNSURE for side in ("before", "after")),
         *(Kill(f"{name}.{side}", HANGING) for name in CALLED for side in ("before", "after")),
     ]
-    return [
-        pytest.param(kill, id=str(kill), marks=() if kill.point in QUICK else (pytest.mark.long,)) for kill in kills
-    ]
+    kills = [replace(kill, store=store) for store in ("sqlite", "valkey") for kill in on_sqlite]
+    return [pytest.param(kill, id=str(kill), marks=() if kill.is_quick else (pytest.mark.long,)) for kill in kills]
 
 
 async def _ask(proxy_url: str, n: int) -> str:
@@ -83,8 +106,7 @@ def _page(provider: Running, path: str) -> dict[str, object]:
         return shown
 
 
-def _refuse_to_cancel(provider: Running) -> None:
-    fault = {"operation": "cancel_batch", "kind": "status", "status": 500, "count": None}
+def _go_wrong(provider: Running, fault: dict[str, object]) -> None:
     body = json.dumps({"faults": [fault]}).encode()
     with urllib.request.urlopen(provider.url + "/emulator/faults", data=body) as page:
         assert page.status == HTTPStatus.OK
@@ -105,49 +127,64 @@ def _bill(provider: Running) -> tuple[Decimal, list[object]]:
     return Decimal(str(total["usd"])), files
 
 
-def _ledger(folder: Path) -> tuple[Decimal, int]:
-    """What the store says was paid, and how many purchases it knows no amount of."""
-    with sqlite3.connect(folder / "standby.db") as db:
-        paid, unknown = db.execute("SELECT coalesce(sum(paid), 0), sum(paid IS NULL) FROM ledger").fetchone()
-    return Decimal(paid) / 10**12, int(unknown or 0)
-
-
-def _states(folder: Path) -> Sequence[str]:
-    with sqlite3.connect(folder / "standby.db") as db:
-        return [state for (state,) in db.execute("SELECT state FROM requests")]
+async def _books(url: str, folder: Path) -> tuple[set[RequestState], Decimal, int]:
+    """What became of the requests, what the store says was paid, and how many purchases it knows no amount of."""
+    path = folder / url.removeprefix("sqlite:")
+    store = build_store(StoreSettings(f"sqlite:{path}" if url.startswith("sqlite") else url), SystemClock())
+    await store.start()
+    try:
+        views = await store.list_requests(None, after=None, limit=10 * REQUESTS)
+        totals = await store.ledger(since=0.0, until=SystemClock().now() + 1)
+    finally:
+        await store.close()
+    paid = sum((total.paid_usd for total in totals), Decimal(0))
+    return {view.state for view in views}, paid, sum(total.unknown_paid for total in totals)
 
 
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("kill", _kills())
 def test_whatever_step_it_dies_at_nothing_is_lost_and_nothing_bought_twice(tmp_path: Path, kill: Kill) -> None:
+    with ExitStack() as stack:
+        store = "sqlite:standby.db"
+        if kill.store != "sqlite":
+            server = RedisServer(binaries()[kill.store], tmp_path / "redis")
+            server.start()
+            stack.callback(server.kill)
+            store = server.url
+        _die_and_be_judged(tmp_path, kill, store)
+
+
+def _die_and_be_judged(tmp_path: Path, kill: Kill, store: str) -> None:
+    options = ("--store", store)
+
     async def story(provider: Running, first: Running) -> tuple[list[str], Running]:
         asking = asyncio.gather(*(_ask(first.url, n) for n in range(REQUESTS)))
         code = await asyncio.to_thread(first.process.wait, 60)
         assert code == -signal.SIGKILL, f"{kill.point} was not reached"
-        again = await asyncio.to_thread(serve, tmp_path, provider, "--port", str(first.port), config=SWEEPING)
+        again = await asyncio.to_thread(serve, tmp_path, provider, "--port", str(first.port), *options, config=SWEEPING)
         return await asking, again
 
     with emulator(tmp_path, "--turnaround", kill.turnaround) as provider:
-        if kill.turnaround == HANGING:
-            _refuse_to_cancel(provider)
+        if kill.turnaround in FAULTS:
+            _go_wrong(provider, FAULTS[kill.turnaround])
         environ = {"STANDBY_FAILPOINT": kill.point}
-        first = serve(tmp_path, provider, "--port", "0", config=SWEEPING, environ=environ)
+        first = serve(tmp_path, provider, "--port", "0", *options, config=SWEEPING, environ=environ)
         answers, again = asyncio.run(story(provider, first))
         try:
             assert all(answer.startswith(f"echo: crash-{n:03}") for n, answer in enumerate(answers))
-            assert set(_states(tmp_path)) == {"done"}
             assert kill.turnaround == HANGING or asyncio.run(_files_are_gone(provider))
-            bought = [_bought(provider, f"crash-{n:03}") for n in range(REQUESTS)]
-            paid, unknown = _ledger(tmp_path)
-            if kill.point in MAY_BE_BILLED_TWICE and kill.turnaround == HANGING:
-                assert sum(bought) <= REQUESTS + unknown
-            else:
-                assert bought == [1] * REQUESTS
-                assert paid == _bill(provider)[0]
         finally:
             assert stop(again) == 0
             assert first.process.stdout is not None
             first.process.stdout.close()
+        states, paid, unknown = asyncio.run(_books(store, tmp_path))
+        assert states == {RequestState.DONE}
+        bought = [_bought(provider, f"crash-{n:03}") for n in range(REQUESTS)]
+        if kill.point in MAY_BE_BILLED_TWICE and kill.turnaround == HANGING:
+            assert sum(bought) <= REQUESTS + unknown
+        else:
+            assert bought == [1] * REQUESTS
+            assert paid == _bill(provider)[0]
 
 
 async def _files_are_gone(provider: Running) -> bool:
