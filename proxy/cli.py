@@ -35,10 +35,11 @@ def main() -> None:
 )
 @click.option("--host", help="Address to listen on. Default: 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, 0 for any free one. Default: 8080.")
-@click.option("--store", help="Where deferred requests live: sqlite:PATH. Default: sqlite:standby.db.")
+@click.option("--store", help="sqlite:PATH for one process, redis://HOST:PORT/DB for many. Default: sqlite:standby.db.")
 @click.option("--upstream", help="Base URL of the first upstream. Default: https://api.openai.com/v1.")
 @click.option("--open-to-network", is_flag=True, help="Listen beyond loopback although no proxy keys are configured.")
-def serve(config_file: Path | None, *, open_to_network: bool, **overrides: str | int | None) -> None:
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes; Redis only.")
+def serve(config_file: Path | None, *, open_to_network: bool, workers: int, **overrides: str | int | None) -> None:
     """Run the proxy until SIGTERM or Ctrl-C, then drain and stop. SIGHUP reloads the policy."""
     file = config_file or (CONFIG_FILE if CONFIG_FILE.exists() else None)
     with _Faults():
@@ -47,6 +48,8 @@ def serve(config_file: Path | None, *, open_to_network: bool, **overrides: str |
             os.environ,
             **(overrides | {"open_to_network": open_to_network or None}),  # type: ignore[arg-type]  # click types them
         )
+        if workers > 1:
+            sys.exit(command.serve_with_workers(config, os.environ, workers, click.echo, _Faults()))
         _run(command.serve(config, os.environ, click.echo))
 
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from proxy.config.load import STORE_VARIABLE, UPSTREAM_VARIABLE, load_config, said_by
@@ -13,10 +16,15 @@ from proxy.domain.errors import ConfigFault
 from proxy.emulator.serving import serving
 from proxy.emulator.settings import Settings as EmulatorSettings
 from proxy.emulator.turnaround import parse
+from proxy.runtime import workers
 from proxy.runtime.clock import SystemClock
-from proxy.runtime.service import running
+from proxy.runtime.loop import new_event_loop
+from proxy.runtime.service import Service, running
+from proxy.runtime.workers import Place
 from proxy.telemetry import logs
 from proxy.upstream.costmap import read_cost_map
+
+FAREWELL = "Standby drains and stops."
 
 
 def read_config(
@@ -42,19 +50,78 @@ def read_config(
     return config
 
 
-async def serve(config: Config, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
-    """Run the proxy until SIGTERM or SIGINT. SIGHUP looks at the policy file again."""
+async def serve(
+    config: Config, environ: Mapping[str, str], say: Callable[[str], None], place: Place | None = None
+) -> int:
+    """Run the proxy until SIGTERM or SIGINT, alone or as a worker at its place. SIGHUP looks at the policy again."""
     logs.configure(config.logging.level, config.logging.format, sys.stderr)
-    async with running(config, SystemClock(), environ) as service:
+    listening = None if place is None else place.listening
+    async with running(config, SystemClock(), environ, listening=listening) as service:
         _on_signals(service.stopped.set)
         gc.collect()
         gc.freeze()  # the price map's 100,000 objects live for ever: scanning them again and again took 50 ms each time
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.policy_watch.look_now)
-        upstreams = ", ".join(f"{upstream.name} ({upstream.base_url})" for upstream in config.upstreams)
-        say(f"Standby listens on {service.url} in front of {upstreams}. Base URL for clients: {service.url}/v1")
+        if place is None:
+            say(_greeting(config, service.url))
+        else:
+            _begin_work(place, service)
         await service.stopped.wait()
-        say("Standby drains and stops.")
+        if place is None:
+            say(FAREWELL)
     return 0
+
+
+def serve_with_workers(
+    config: Config,
+    environ: Mapping[str, str],
+    count: int,
+    say: Callable[[str], None],
+    guard: AbstractContextManager[None],
+) -> int:
+    """Run so many workers behind one address until SIGTERM or SIGINT. SIGHUP makes each look at the policy file again.
+    `guard` makes an exit code of a fault, in each of them.
+
+    Raises `ConfigFault` when the store cannot be shared, or the address cannot be had.
+    """
+    if not config.store.is_redis:
+        raise ConfigFault(
+            f"--workers {count} needs a store that processes can share: --store redis://HOST:PORT/DB; an SQLite file "
+            "is one process's"
+        )
+    listening = workers.listen(config)
+    host, port = listening.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def work(place: Place) -> int:
+        own_port = config.server.port and config.server.port + 1 + place.number
+        own = replace(config, server=replace(config.server, port=own_port))
+        with guard, asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(serve(own, environ, say, place))
+
+    def serving(urls: list[str]) -> None:
+        say(_greeting(config, url))
+        say(f"Each worker has a /metrics of its own: {', '.join(urls)}")
+
+    code = workers.watch_over(work, count, listening, serving)
+    say(FAREWELL)
+    return code
+
+
+def _greeting(config: Config, url: str) -> str:
+    upstreams = ", ".join(f"{upstream.name} ({upstream.base_url})" for upstream in config.upstreams)
+    return f"Standby listens on {url} in front of {upstreams}. Base URL for clients: {url}/v1"
+
+
+def _begin_work(place: Place, service: Service) -> None:
+    """Say that this worker serves; stop when the process that watches over it is gone."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_reader(place.alive)
+        service.stopped.set()
+
+    loop.add_reader(place.alive, stop)
+    os.write(place.ready, f"{service.url}\n".encode())
 
 
 async def emulate(

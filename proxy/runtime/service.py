@@ -6,6 +6,7 @@ async with running(config, clock, environ) as service:
 
 import asyncio
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -74,11 +75,13 @@ async def running(
     environ: Mapping[str, str],
     *,
     store: Store | None = None,
+    listening: socket.socket | None = None,
     random_bits: Callable[[int], int] | None = None,
     with_logs: bool = True,
 ) -> AsyncIterator[Service]:
     """Start everything, and stop it in order when the block is left: drain, then close. Raises `ConfigFault` and
-    `StoreFault` when it cannot start, with nothing left running. `store` takes the place of the configured one.
+    `StoreFault` when it cannot start, with nothing left running. `store` takes the place of the configured one. What
+    comes in at `listening`, a socket that others may accept on too, is served as well as what comes to the own address.
     """
     async with AsyncExitStack() as stack:
         store = store or build_store(config.store, clock)
@@ -110,7 +113,7 @@ async def running(
             ]
             working = background.create_task(service.engine.run(), name="engine")
             try:
-                service.port = await _listen(runner, config, service.port)
+                service.port = await _listen(runner, config, service.port, listening)
                 yield service
             finally:
                 await _drain(service, runner, working, config.server.drain_seconds)
@@ -233,7 +236,7 @@ def _batch_is_sold(desk: Desk) -> Callable[[Account, float], bool]:
     return lambda account, now: desk.sells_batches(account.upstream.name, now)
 
 
-async def _listen(runner: web.ServerRunner, config: Config, port: int) -> int:
+async def _listen(runner: web.ServerRunner, config: Config, port: int, shared: socket.socket | None) -> int:
     site = web.TCPSite(runner, config.server.host, port, backlog=config.server.backlog)
     try:
         await site.start()
@@ -241,6 +244,8 @@ async def _listen(runner: web.ServerRunner, config: Config, port: int) -> int:
         address = f"{config.server.host}:{port}"
         raise ConfigFault(f"cannot listen on {address}: {error.strerror or error}; choose another --port") from error
     bound: int = runner.addresses[0][1]
+    if shared is not None:
+        await web.SockSite(runner, shared, backlog=config.server.backlog).start()
     return bound
 
 
