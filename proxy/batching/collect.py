@@ -169,14 +169,13 @@ async def _refuse_invalid(desk: Desk, batch: Batch, lines: list[Line], reading: 
         enqueued = enqueued_tokens(await desk.store.open_batches())[account_of(batch.queue)]
         said = enqueued_limit(full.message)
         desk.budget(batch.queue).refused(batch.estimated_tokens, enqueued=enqueued, said=said)
-    culprits = _culprits(seen.errors, len(lines))
+    culprits = _culprits(seen.errors, batch, lines)
     ready_at = now + (desk.settings.backoff_max_seconds if full is not None else 0.0)
-    blame = 0 if full is not None or culprits else 1
-    moves: list[Move] = [
-        AttemptRefused(
-            line.attempt_id, now, ready_at=ready_at, tries_spent=TRIES_EXHAUSTED if number in culprits else blame
-        )
-        for number, line in enumerate(lines, start=1)
+    is_blamed_already = len(lines) < batch.lines
+    blame = 0 if full is not None or culprits or is_blamed_already else 1
+    moves: list[Move] = [AttemptRefused(line, now, ready_at, TRIES_EXHAUSTED) for line in culprits]
+    moves += [
+        AttemptRefused(line.attempt_id, now, ready_at, blame) for line in lines if line.attempt_id not in culprits
     ]
     for start in range(0, len(moves), CHUNK_LINES):
         await desk.move_all(moves[start : start + CHUNK_LINES])
@@ -184,9 +183,16 @@ async def _refuse_invalid(desk: Desk, batch: Batch, lines: list[Line], reading: 
     reading.live.clear()
 
 
-def _culprits(errors: tuple[BatchError, ...], lines: int) -> frozenset[int]:
-    """The numbers, from 1, of the lines that the provider complains of."""
-    return frozenset(error.line for error in errors if error.line is not None and 1 <= error.line <= lines)
+def _culprits(errors: tuple[BatchError, ...], batch: Batch, lines: list[Line]) -> dict[AttemptId, None]:
+    """The lines that the provider complains of; it counts them from 1, in the order of the file.
+
+    They are settled before all others. Where some of the file's lines are settled already, a pass that did not come to
+    its end has done that, and the numbers of those that are left are others.
+    """
+    if len(lines) < batch.lines:
+        return {}
+    numbers = {error.line for error in errors if error.line is not None}
+    return {line.attempt_id: None for number, line in enumerate(lines, start=1) if number in numbers}
 
 
 def _settled(batch: Batch, outcomes: Counter[str], now: float) -> BatchSettled:

@@ -34,7 +34,7 @@ async def upload(desk: Desk, batch: Batch) -> None:
     if lines == 0:
         await desk.move(BatchAbandoned(batch.id, now, ready_at=now, tries_spent=0))
         return
-    if not await desk.move(UploadStarted(batch.id, now)):
+    if not await desk.move(UploadStarted(batch.id, now, lines)):
         return
     upstream, auth = desk.seller(batch.queue), await desk.auth(batch.queue)
     name = file_name(await desk.store.deployment(), batch)

@@ -35,7 +35,8 @@ class BatchOutcome(StrEnum):
 class Batch:
     """One batch as it is stored.
 
-    `lines`, `body_bytes` and `estimated_tokens` are what was planned. `deadline_at` is the tightest line's.
+    `lines` are those that were planned, and from the upload on those in the file; `body_bytes` and `estimated_tokens`
+    are what was planned. `deadline_at` is the tightest line's.
     `due_at` is when the engine should look at it next. `provider_status` is the provider's own word, such as
     `in_progress`; `completed_lines` and `failed_lines` are the provider's counts. File ids are the provider's.
     """

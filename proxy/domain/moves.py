@@ -120,10 +120,11 @@ class BatchPlanned:
 
 @dataclass(frozen=True, slots=True)
 class UploadStarted:
-    """Lines are about to go to the provider's file storage."""
+    """So many lines are about to go to the provider's file storage: those that are live now, and no others any more."""
 
     batch_id: BatchId
     at: float
+    lines: int
 
 
 @dataclass(frozen=True, slots=True)

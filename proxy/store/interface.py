@@ -200,4 +200,4 @@ class Store(Protocol):
 
     async def sweep(self, *, finished_before: float, limit: int) -> int:
         """Delete final requests (with bodies, answers and dead attempts) finished before the instant, and CLEANED or
-        ABANDONED batches without attempts left. Ledger rows stay. Returns how many requests went; at most `limit`."""
+        ABANDONED batches without live lines. Ledger rows stay. Returns how many requests went; at most `limit`."""

@@ -169,7 +169,7 @@ def _of_batch(
 ) -> Encoded:
     match move:
         case moves.UploadStarted():
-            return _moves(move.batch_id, BatchEvent.UPLOAD_STARTED)
+            return _moves(move.batch_id, BatchEvent.UPLOAD_STARTED, lines=move.lines)
         case moves.Uploaded():
             return _moves(move.batch_id, BatchEvent.UPLOADED, input_file_id=move.input_file_id, creating_at=move.at)
         case moves.UploadLost():

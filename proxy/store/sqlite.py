@@ -254,6 +254,10 @@ def _sweep(db: sqlite3.Connection, finished_before: float, limit: int) -> int:
     gone = [(row["n"],) for row in rows]
     db.executemany("DELETE FROM attempts WHERE request_n = ?", gone)
     db.executemany("DELETE FROM requests WHERE n = ?", gone)
-    db.execute("DELETE FROM batches WHERE closed_at < ?", (finished_before,))
+    db.execute(
+        "DELETE FROM batches WHERE closed_at < ? AND NOT EXISTS "
+        "(SELECT 1 FROM attempts WHERE batch_id = batches.id AND attempts.state IN ('written', 'sent'))",
+        (finished_before,),
+    )
     db.execute("DELETE FROM changes WHERE n <= (SELECT max(n) FROM changes) - ?", (CHANGES_KEPT,))
     return len(gone)

@@ -35,7 +35,7 @@ def _batch_planned(db: sqlite3.Connection, move: moves.BatchPlanned) -> MoveResu
 
 
 def _upload_started(db: sqlite3.Connection, move: moves.UploadStarted) -> MoveResult:
-    return _move_batch(db, move.batch_id, BatchEvent.UPLOAD_STARTED)
+    return _move_batch(db, move.batch_id, BatchEvent.UPLOAD_STARTED, lines=move.lines)
 
 
 def _uploaded(db: sqlite3.Connection, move: moves.Uploaded) -> MoveResult:
@@ -153,11 +153,12 @@ def _batch_vanished(db: sqlite3.Connection, move: moves.BatchVanished) -> MoveRe
 
 
 def _batch_collected(db: sqlite3.Connection, move: moves.BatchCollected) -> MoveResult:
+    ended = db.execute("SELECT state FROM batches WHERE id = ? AND state = 'ended'", (move.batch_id,)).fetchone()
     live = db.execute(
         "SELECT 1 FROM attempts WHERE batch_id = ? AND state IN ('written', 'sent') LIMIT 1", (move.batch_id,)
     ).fetchone()
-    if live is not None:
-        return Conflict(BatchState.ENDED.value)
+    if ended is not None and live is not None:
+        return Conflict(ended["state"])
     return _move_batch(db, move.batch_id, BatchEvent.COLLECTED, due_at=move.due_at)
 
 

@@ -131,7 +131,7 @@ async def in_flight(store: Store, *requests: Request) -> tuple[Batch, list[Attem
 async def create(store: Store, made: Batch) -> list[MoveResult]:
     return await store.apply(
         [
-            UploadStarted(made.id, 111.0),
+            UploadStarted(made.id, 111.0, made.lines),
             Uploaded(made.id, 112.0, "file-1"),
             BatchCreated(made.id, 113.0, "batch_1", "validating", due_at=120.0, found=False),
         ]

@@ -323,6 +323,17 @@ def test_a_batch_goes_from_planned_to_cleaned(open_store: OpenStore) -> None:
     _play(open_store, story)
 
 
+def test_a_batch_knows_how_many_lines_its_file_has(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        made, _ = await planned(store, request(), request())
+        await store.apply([UploadStarted(made.id, 111.0, lines=1)])
+        found = await store.batch(made.id)
+        assert found is not None
+        assert (made.lines, found.lines) == (2, 1)
+
+    _play(open_store, story)
+
+
 def test_the_queues_of_closed_batches_are_remembered(open_store: OpenStore) -> None:
     async def story(store: Store) -> None:
         made, _ = await planned(store, request())
@@ -358,9 +369,9 @@ def test_a_request_is_in_one_batch_at_a_time(open_store: OpenStore) -> None:
 def test_a_lost_upload_starts_over_and_a_lost_creation_waits_to_be_proved(open_store: OpenStore) -> None:
     async def story(store: Store) -> None:
         made, _ = await planned(store, request())
-        await store.apply([UploadStarted(made.id, 111.0), UploadLost(made.id, 112.0, due_at=120.0)])
+        await store.apply([UploadStarted(made.id, 111.0, 1), UploadLost(made.id, 112.0, due_at=120.0)])
         assert await _batch_state(store, made.id) is BatchState.PLANNED
-        await store.apply([UploadStarted(made.id, 121.0), Uploaded(made.id, 122.0, "file-2")])
+        await store.apply([UploadStarted(made.id, 121.0, 1), Uploaded(made.id, 122.0, "file-2")])
         assert await store.apply([ProvedAbsent(made.id, 160.0, due_at=190.0)]) == [Conflict("creating")]
         assert await store.apply([InputRevoked(made.id, 160.0, due_at=190.0)]) == [Applied()]
         found = await store.batch(made.id)
@@ -370,7 +381,7 @@ def test_a_lost_upload_starts_over_and_a_lost_creation_waits_to_be_proved(open_s
         assert await store.apply([late]) == [Conflict("revoked")]
         assert await store.apply([ProvedAbsent(made.id, 190.0, due_at=190.0)]) == [Applied()]
         assert await _batch_state(store, made.id) is BatchState.PLANNED
-        await store.apply([UploadStarted(made.id, 191.0), Uploaded(made.id, 192.0, "file-3")])
+        await store.apply([UploadStarted(made.id, 191.0, 1), Uploaded(made.id, 192.0, "file-3")])
         await store.apply([InputRevoked(made.id, 193.0, due_at=199.0)])
         matched = replace(late, found=True)
         assert await store.apply([matched]) == [Applied()]
@@ -384,7 +395,7 @@ def test_a_batch_that_is_planned_again_leaves_out_what_nobody_wants_any_more(ope
     async def story(store: Store) -> None:
         wanted, cancelled = request(), request()
         made, (line, _) = await planned(store, wanted, cancelled)
-        await store.apply([UploadStarted(made.id, 111.0), RequestCancelled(cancelled.id, 112.0)])
+        await store.apply([UploadStarted(made.id, 111.0, 1), RequestCancelled(cancelled.id, 112.0)])
         assert len(await store.lines(made.id, after=None, limit=9)) == 2
         moves: list[Move] = [UploadLost(made.id, 113.0, due_at=113.0)]
         if again == "creation":
@@ -462,7 +473,7 @@ def test_lines_come_in_pages_with_or_without_their_bodies(open_store: OpenStore)
 @pytest.mark.parametrize(
     "move",
     [
-        UploadStarted(BatchId("?"), 1.0),
+        UploadStarted(BatchId("?"), 1.0, 1),
         BatchCleaned(BatchId("?"), 1.0),
         BatchPostponed(BatchId("?"), 1.0),
         RequestCancelled(RequestId("?"), 1.0),
@@ -606,7 +617,7 @@ def test_a_cancelled_request_leaves_a_planned_batch_but_not_one_that_uploads(ope
         one, two = request(), request()
         planned_batch, _ = await planned(store, one)
         uploading, _ = await planned(store, two)
-        await store.apply([UploadStarted(uploading.id, 111.0)])
+        await store.apply([UploadStarted(uploading.id, 111.0, 1)])
         assert await store.apply([RequestCancelled(one.id, 112.0), RequestCancelled(two.id, 112.0)]) == [Applied()] * 2
         assert await store.lines(planned_batch.id, after=None, limit=9) == []
         assert len(await store.lines(uploading.id, after=None, limit=9)) == 1
@@ -700,7 +711,7 @@ def test_whoever_has_lost_a_lane_can_do_no_harm_on_it(open_shared: OpenStore) ->
         wanted: list[Move] = [
             BatchPlanned(cut, (line_of(free, cut),)),
             CallPlanned(call_for(free)),
-            UploadStarted(other.id, 200.0),
+            UploadStarted(other.id, 200.0, 1),
             BatchAbandoned(other.id, 200.0, ready_at=200.0, tries_spent=0),
             BatchPolled(made.id, 200.0, "in_progress", 0, 0, due_at=210.0),
             BatchPostponed(made.id, due_at=999.0),
@@ -713,7 +724,7 @@ def test_whoever_has_lost_a_lane_can_do_no_harm_on_it(open_shared: OpenStore) ->
             RequestCancelled(free.id, 200.0),
         ]
         assert await ours.apply(known) == [Applied()] * 2
-        assert await theirs.apply([UploadStarted(other.id, 201.0)]) == [Applied()]
+        assert await theirs.apply([UploadStarted(other.id, 201.0, 1)]) == [Applied()]
 
     _play_two(open_shared, story)
 

@@ -25,7 +25,7 @@ MOVES: list[moves.Move] = [
     moves.AttemptMissing(ATTEMPT, 1.0, 2.0, 0),
     moves.AttemptLost(ATTEMPT, 1.0, 2.0, ledger(call_for(ONE))),
     moves.BatchPlanned(MADE, (line_of(ONE, MADE),)),
-    moves.UploadStarted(BATCH, 1.0),
+    moves.UploadStarted(BATCH, 1.0, 1),
     moves.Uploaded(BATCH, 1.0, "file-1"),
     moves.UploadLost(BATCH, 1.0, 2.0),
     moves.BatchCreated(BATCH, 1.0, "batch_1", "validating", 2.0, found=True),

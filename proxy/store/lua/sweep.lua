@@ -31,7 +31,9 @@ while gone < limit do
   end
 end
 for _, id in ipairs(call('ZRANGEBYSCORE', NS .. ':batches:closed', '-inf', before)) do
-  call('DEL', batch_key(id), lines_key(id))
-  call('ZREM', NS .. ':batches:closed', id)
+  if call('ZCARD', lines_key(id)) == 0 then
+    call('DEL', batch_key(id), lines_key(id))
+    call('ZREM', NS .. ':batches:closed', id)
+  end
 end
 return gone
