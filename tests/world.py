@@ -219,10 +219,11 @@ def play(
     batching: BatchingSettings | None = None,
     upstream: UpstreamSettings | None = None,
     redis: str | None = None,
+    skew_seconds: float = 0.0,
     **changes: Any,
 ) -> None:
     """Run a story on virtual time, from Monday noon. `upstream` gets the emulator's address, `redis` is the URL of a
-    server that takes the place of the SQLite file.
+    server that takes the place of the SQLite file; the provider's clock is ahead by `skew_seconds`.
     """
     settings = emulator or EmulatorSettings(turnaround=Constant(10 * MINUTE), latency_seconds=1.0)
     if batching is not None:
@@ -231,7 +232,8 @@ def play(
     async def whole() -> None:
         clock = LoopClock()
         prices = read_cost_map().models
-        async with serving(replace(settings, faults=faults), clock, prices) as provider:
+        theirs = LoopClock(MONDAY_NOON + skew_seconds)
+        async with serving(replace(settings, faults=faults), theirs, prices) as provider:
             if upstream is not None:
                 changes["upstreams"] = (replace(upstream, base_url=provider.url + "/v1"),)
             async with living(folder, provider, clock, redis=redis, **changes) as world:

@@ -211,7 +211,7 @@ class Batches:
         self._bill.tally(batch.account, plan.model, "batch").merge(result.tally)
         self._purchases.book(result.purchases)
         for path, size in ((output, result.output_size), (errors, result.error_size)):
-            if size == 0:
+            if size == 0 and not (path == errors and batch.fault(FaultKind.ZERO_BYTE_ERROR_FILE)):
                 await self._shelf.discard(path)
                 continue
             keep = batch.output_keep_seconds

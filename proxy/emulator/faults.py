@@ -27,7 +27,12 @@ class FaultKind(StrEnum):
     """What goes wrong."""
 
     STATUS = "status"
-    """Do nothing and answer `status`, with `retry-after` if `seconds` is set; for `line`: the line fails with it."""
+    """Do nothing and answer `status`, with `retry-after` if `seconds` is set; for `line`: the line fails with it, and
+    with 0 it has a status code of 0 and no body."""
+    NO_RESPONSE = "no_response"
+    """Line: it fails with an `error` and without a `response`."""
+    INVALID = "invalid"
+    """Line: validation refuses it, and its file with it."""
     DROP_BEFORE = "drop_before"
     """Close the connection before anything is done."""
     DROP_AFTER = "drop_after"
@@ -40,6 +45,8 @@ class FaultKind(StrEnum):
     """Batch: 404 and not in the list for `seconds` after create."""
     LATE_OUTPUT = "late_output"
     """Batch: completed, but its file ids are null for `seconds` more."""
+    ZERO_BYTE_ERROR_FILE = "zero_byte_error_file"
+    """Batch: without failed lines there is an error file all the same, of zero bytes."""
     EMPTY_ERROR_FILE_ID = "empty_error_file_id"
     """Batch: without failed lines `error_file_id` is an empty string instead of null."""
     MISSING_LINES = "missing_lines"
@@ -55,10 +62,11 @@ class FaultKind(StrEnum):
 BATCH_KINDS = frozenset(
     {
         *(FaultKind.HIDDEN, FaultKind.LATE_OUTPUT, FaultKind.EMPTY_ERROR_FILE_ID, FaultKind.MISSING_LINES),
-        *(FaultKind.DUPLICATED_LINES, FaultKind.UNKNOWN_LINES, FaultKind.STUCK),
+        *(FaultKind.DUPLICATED_LINES, FaultKind.UNKNOWN_LINES, FaultKind.STUCK, FaultKind.ZERO_BYTE_ERROR_FILE),
     }
 )
-CALL_KINDS = frozenset(FaultKind) - BATCH_KINDS
+LINE_KINDS = frozenset({FaultKind.STATUS, FaultKind.NO_RESPONSE, FaultKind.INVALID})
+CALL_KINDS = frozenset(FaultKind) - BATCH_KINDS - {FaultKind.NO_RESPONSE, FaultKind.INVALID}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +99,7 @@ class Fault:
     def _kinds(self) -> frozenset[FaultKind]:
         if self.operation == BATCH_OPERATION:
             return BATCH_KINDS
-        return frozenset({FaultKind.STATUS}) if self.operation == LINE_OPERATION else CALL_KINDS
+        return LINE_KINDS if self.operation == LINE_OPERATION else CALL_KINDS
 
 
 def fault_from(described: object) -> Fault:

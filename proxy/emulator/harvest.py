@@ -83,10 +83,12 @@ class Harvester:
     def _do(self, job: Job, offset: int, custom_id: str, body: JsonObject) -> tuple[JsonObject, Usage | None]:
         """Return a line's outcome and what it used; None: it was refused and is not billed."""
         identity = fingerprint(f"{job.batch_id}:{custom_id}")
+        fault = job.plan.injected.get(offset)
+        if fault is not None and (fault.kind is FaultKind.NO_RESPONSE or not fault.status):
+            return _without_response(identity, custom_id, fault), None
         try:
-            status = job.plan.injected.get(offset)
-            if status is not None:
-                raise server_error(status)
+            if fault is not None:
+                raise server_error(fault.status)
             check(job.endpoint, body, self._catalog)
         except ApiError as refusal:
             return _line(identity, custom_id, refusal.status, refusal.body()), None
@@ -122,6 +124,15 @@ class Oddities:
 
 def _line(identity: str, custom_id: str, status: int, body: JsonObject) -> JsonObject:
     response = {"status_code": status, "request_id": f"req_{identity}", "body": body}
+    return {"id": f"batch_req_{identity}", "custom_id": custom_id, "response": response, "error": None}
+
+
+def _without_response(identity: str, custom_id: str, fault: Fault) -> JsonObject:
+    """The two failures that have no answer of the model's in them."""
+    if fault.kind is FaultKind.NO_RESPONSE:
+        error = {"code": "server_error", "message": "The server had an error while processing this line."}
+        return {"id": f"batch_req_{identity}", "custom_id": custom_id, "response": None, "error": error}
+    response = {"status_code": 0, "request_id": "", "body": None}
     return {"id": f"batch_req_{identity}", "custom_id": custom_id, "response": response, "error": None}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from proxy.emulator.catalog import EMBEDDINGS, ENDPOINTS, Catalog
 from proxy.emulator.chance import seeded
 from proxy.emulator.errors import ApiError
-from proxy.emulator.faults import LINE_OPERATION, Faults
+from proxy.emulator.faults import LINE_OPERATION, Fault, FaultKind, Faults
 from proxy.emulator.settings import Settings
 from proxy.emulator.shape import JsonObject, as_object, as_text, parse
 from proxy.emulator.tokens import inputs_of, prompt_tokens
@@ -49,8 +49,8 @@ class Plan:
     """Where the lines start in the file, in the order in which they finish."""
     failing: "array[int]" = field(default_factory=lambda: array("L"))
     """How many of the first n + 1 lines to finish fail."""
-    injected: Mapping[int, int] = field(default_factory=dict)
-    """Offset of a line -> the HTTP status with which an injected fault fails it."""
+    injected: Mapping[int, Fault] = field(default_factory=dict)
+    """Offset of a line -> the injected fault that fails it."""
 
     @property
     def total(self) -> int:
@@ -82,7 +82,7 @@ class Reader:
         self._custom_ids: set[str] = set()
         self._offsets: list[int] = []
         self._fails: list[bool] = []
-        self._injected: dict[int, int] = {}
+        self._injected: dict[int, Fault] = {}
         self._inputs = 0
 
     def read(self, path: Path) -> Plan:
@@ -128,7 +128,7 @@ class Reader:
             return Problem("invalid_json_line", "This line is not a JSON object.", number)
         problem = self._envelope(number, line) or self._body(number, as_object(line["body"]))
         if problem is None:
-            self._accept(offset, raw, as_object(line["body"]))
+            problem = self._accept(number, offset, raw, as_object(line["body"]))
         return problem
 
     def _envelope(self, number: int, line: JsonObject) -> Problem | None:
@@ -173,16 +173,19 @@ class Reader:
             return Problem("model_not_found", message, number, "body.model")
         return None
 
-    def _accept(self, offset: int, raw: bytes, body: JsonObject) -> None:
+    def _accept(self, number: int, offset: int, raw: bytes, body: JsonObject) -> Problem | None:
         endpoint = self._rules.endpoint
         fault = self._rules.faults.draw(LINE_OPERATION, raw)
+        if fault is not None and fault.kind is FaultKind.INVALID:
+            return Problem("invalid_request", "This line was refused.", number, "body")
         if fault is not None:
-            self._injected[offset] = fault.status
+            self._injected[offset] = fault
         self._offsets.append(offset)
         self._fails.append(fault is not None or not is_right(endpoint, body, self._rules.catalog))
         self._plan.tokens += prompt_tokens(endpoint, body)
         if endpoint == EMBEDDINGS:
             self._inputs += len(inputs_of(endpoint, body))
+        return None
 
 
 def is_right(endpoint: str, body: JsonObject, catalog: Catalog) -> bool:

@@ -1,0 +1,245 @@
+"""The provider at its worst, one scenario each: every client is answered by its deadline, or told clearly why not.
+
+What is about lost replies and broken files is in test_recovery.py.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.domain.events import BatchSettled, BatchTierLost, StepFailed
+from proxy.emulator.faults import Fault, FaultKind
+from proxy.emulator.settings import Settings
+from proxy.emulator.turnaround import Constant, Stuck
+from tests.conftest import Servers
+from tests.world import HOUR, MINUTE, Reply, World, gather, play
+
+LINES = 12
+TEXTS = [f"q{number:03}" for number in range(LINES)]
+SLOWLY = Settings(turnaround=Constant(10 * MINUTE), latency_seconds=1.0)
+
+
+@pytest.fixture(params=["sqlite", "valkey"])
+def redis(request: pytest.FixtureRequest, shared_redis: Servers) -> str | None:
+    """The store's server; None for a file."""
+    return None if request.param == "sqlite" else shared_redis(request.param).url
+
+
+async def ask_all(world: World, deadline: str = "5h") -> list[Reply]:
+    return await gather(*(world.ask(text, deadline=deadline) for text in TEXTS))
+
+
+def all_are_right(answers: list[Reply]) -> bool:
+    return all(
+        answer.status == 200 and answer.text.startswith(f"echo: {text}")
+        for answer, text in zip(answers, TEXTS, strict=True)
+    )
+
+
+async def bought(world: World) -> list[tuple[int, int]]:
+    return [await world.bought(text) for text in TEXTS]
+
+
+def fault(operation: str, kind: FaultKind, **more: object) -> Fault:
+    return Fault(operation=operation, kind=kind, **more)  # type: ignore[arg-type]  # passed on as they are
+
+
+def test_one_invalid_line_is_isolated_and_the_rest_goes_into_another_batch(tmp_path: Path, redis: str | None) -> None:
+    """The provider refuses the whole file and names the line; upstream's own word on it is its client's answer."""
+    culprit = fault("line", FaultKind.INVALID, marker="q007", count=None)
+
+    async def story(world: World) -> None:
+        assert all_are_right(await ask_all(world))
+        await world.settled()
+        assert await bought(world) == [(1, 0) if text == "q007" else (0, 1) for text in TEXTS]
+        first, second = world.seen(BatchSettled)
+        assert (first.refused, second.answered) == (LINES, LINES - 1)
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY, faults=(culprit,), redis=redis)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        fault("line", FaultKind.STATUS, status=500),
+        fault("line", FaultKind.STATUS, status=429),
+        fault("line", FaultKind.STATUS, status=0),
+        fault("line", FaultKind.NO_RESPONSE),
+    ],
+    ids=["500", "429", "status-0", "no-response"],
+)
+def test_every_shape_of_a_failed_line_is_tried_again_alone(tmp_path: Path, redis: str | None, failure: Fault) -> None:
+    async def story(world: World) -> None:
+        assert all_are_right(await ask_all(world))
+        await world.settled()
+        assert await bought(world) == [(0, 1)] * LINES
+        first, second = world.seen(BatchSettled)
+        assert (first.answered, first.refused, second.answered) == (LINES - 1, 1, 1)
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY, faults=(failure,), redis=redis)
+
+
+def test_a_line_that_is_wrong_gets_its_own_refusal(tmp_path: Path, redis: str | None) -> None:
+    """A 400 of a single line is the client's to see, with upstream's own body, and is not tried again."""
+    wrong = fault("line", FaultKind.STATUS, status=400, marker="q003", count=None)
+
+    async def story(world: World) -> None:
+        answers = await ask_all(world)
+        assert [answer.status for answer in answers] == [400 if text == "q003" else 200 for text in TEXTS]
+        assert answers[3].json["error"]["code"] == "injected_fault"
+        await world.settled()
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY, faults=(wrong,), redis=redis)
+
+
+@pytest.mark.parametrize("state", ["validating", "in_progress", "finalizing"])
+def test_a_batch_that_is_stuck_in_any_state_holds_nobody_beyond_the_deadline(
+    tmp_path: Path, redis: str | None, state: str
+) -> None:
+    stuck = fault("batch", FaultKind.STUCK, state=state, count=None)
+
+    async def story(world: World) -> None:
+        started = world.now
+        answers = await ask_all(world, deadline="3h")
+        assert all_are_right(answers)
+        assert all(answer.at <= started + 3 * HOUR for answer in answers)
+        await world.settled(within=30 * HOUR)
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY, faults=(stuck,), redis=redis)
+
+
+def test_a_batch_that_is_cancelled_late_has_finished_more_lines_and_none_is_bought_again(
+    tmp_path: Path, redis: str | None
+) -> None:
+    """Lines at work finish after the cancellation: they are collected before anything is bought."""
+    provider = Settings(turnaround=Stuck(done_share=0.25), latency_seconds=1.0, lines_in_flight=5)
+
+    async def story(world: World) -> None:
+        assert all_are_right(await ask_all(world, deadline="3h"))
+        await world.settled(within=30 * HOUR)
+        counts = await bought(world)
+        assert sum(sync + batch for sync, batch in counts) == LINES
+        assert sum(batch for _, batch in counts) >= 3 + 5
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=provider, redis=redis)
+
+
+def test_an_error_file_of_zero_bytes_is_no_error(tmp_path: Path, redis: str | None) -> None:
+    empty = fault("batch", FaultKind.ZERO_BYTE_ERROR_FILE)
+
+    async def story(world: World) -> None:
+        assert all_are_right(await ask_all(world))
+        await world.settled()
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY, faults=(empty,), redis=redis)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize(
+    "operation", ["upload_file", "create_batch", "get_batch", "download", "delete_file", "list_batches", "chat"]
+)
+def test_ten_refusals_in_a_row_of_any_call_cost_only_time(
+    tmp_path: Path, redis: str | None, operation: str, status: int
+) -> None:
+    refusals = fault(operation, FaultKind.STATUS, status=status, count=10, seconds=2.0)
+
+    async def story(world: World) -> None:
+        assert all_are_right(await ask_all(world, deadline="8h"))
+        await world.settled(within=12 * HOUR)
+        assert [sync + batch for sync, batch in await bought(world)] == [1] * LINES
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY, faults=(refusals,), redis=redis)
+
+
+def test_a_provider_that_refuses_everything_for_good_is_told_to_the_client(tmp_path: Path, redis: str | None) -> None:
+    broken = tuple(
+        fault(operation, FaultKind.STATUS, status=503, count=None)
+        for operation in ("upload_file", "create_batch", "list_batches", "chat")
+    )
+
+    async def story(world: World) -> None:
+        answers = await ask_all(world, deadline="2h")
+        assert {answer.status for answer in answers} == {504}
+        assert "upstream answered 503" in answers[0].json["error"]["message"]
+        assert answers[0].headers["x-should-retry"] == "false"
+        assert await bought(world) == [(0, 0)] * LINES
+
+    play(tmp_path, story, emulator=SLOWLY, faults=broken, redis=redis)
+
+
+def test_files_that_cannot_be_deleted_are_deleted_when_they_can_be(tmp_path: Path, redis: str | None) -> None:
+    stubborn = fault("delete_file", FaultKind.STATUS, status=500, count=60)
+
+    async def story(world: World) -> None:
+        assert all_are_right(await ask_all(world))
+        assert (await world.account())["files"]
+        await world.settled(within=12 * HOUR)
+        await world.assert_books_agree()
+        assert world.seen(StepFailed)
+
+    play(tmp_path, story, emulator=SLOWLY, faults=(stubborn,), redis=redis)
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_rung_that_is_gone_is_remembered_and_asked_for_again_later(
+    tmp_path: Path, redis: str | None, status: int
+) -> None:
+    """Without batches newcomers are bought synchronously; what waits already waits for ten minutes more, and is sold."""
+    gone = fault("create_batch", FaultKind.STATUS, status=status)
+
+    async def story(world: World) -> None:
+        async with world.background(*(world.ask(text, deadline="3h") for text in TEXTS)):
+            await world.until(lambda: bool(world.seen(BatchTierLost)), within=HOUR)
+            newcomer = await world.ask("while it is gone", deadline="4h")
+            assert newcomer.tier == "standard"
+        assert await bought(world) == [(0, 1)] * LINES
+        later = await world.ask("when it is back", deadline="4h")
+        assert later.tier == "batch"
+        assert len(world.seen(BatchTierLost)) == 1
+        await world.settled()
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY, faults=(gone,), redis=redis)
+
+
+@pytest.mark.parametrize("skew_seconds", [-200.0, 200.0, 3600.0])
+@pytest.mark.parametrize("lost", [FaultKind.DROP_AFTER, FaultKind.DROP_BEFORE])
+def test_a_provider_whose_clock_is_off_is_understood_all_the_same(
+    tmp_path: Path, redis: str | None, skew_seconds: float, lost: FaultKind
+) -> None:
+    """Its instants are used only to end the search for a batch, with room for a clock that is behind."""
+
+    async def story(world: World) -> None:
+        assert all_are_right(await ask_all(world))
+        await world.settled(within=3 * HOUR)
+        await world.sleep(2 * HOUR)
+        assert await bought(world) == [(0, 1)] * LINES
+        await world.assert_books_agree()
+
+    creation = fault("create_batch", lost)
+    play(tmp_path, story, emulator=SLOWLY, faults=(creation,), redis=redis, skew_seconds=skew_seconds)
+
+
+@pytest.mark.parametrize("operation", ["upload_file", "create_batch", "get_batch", "download", "delete_file", "chat"])
+def test_a_connection_that_hangs_for_an_hour_holds_nobody_up(tmp_path: Path, redis: str | None, operation: str) -> None:
+    """Half open: the provider takes the call, and nothing ever comes back."""
+    hanging = fault(operation, FaultKind.DELAY, seconds=HOUR)
+
+    async def story(world: World) -> None:
+        started = world.now
+        answers = await ask_all(world, deadline="4h")
+        assert all_are_right(answers)
+        assert all(answer.at <= started + 4 * HOUR for answer in answers)
+        await world.settled(within=12 * HOUR)
+        await world.sleep(3 * HOUR)
+        assert await bought(world) == [(0, 1)] * LINES
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY, faults=(hanging,), redis=redis)
