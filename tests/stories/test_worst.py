@@ -191,7 +191,7 @@ def test_files_that_cannot_be_deleted_are_deleted_when_they_can_be(tmp_path: Pat
 def test_a_rung_that_is_gone_is_remembered_and_asked_for_again_later(
     tmp_path: Path, redis: str | None, status: int
 ) -> None:
-    """Without batches newcomers are bought synchronously; what waits already waits for ten minutes more, and is sold."""
+    """Without batches newcomers are bought synchronously; what waits already waits for ten minutes more."""
     gone = fault("create_batch", FaultKind.STATUS, status=status)
 
     async def story(world: World) -> None:
@@ -204,6 +204,7 @@ def test_a_rung_that_is_gone_is_remembered_and_asked_for_again_later(
         assert later.tier == "batch"
         assert len(world.seen(BatchTierLost)) == 1
         await world.settled()
+        await world.sleep(2 * HOUR)
         await world.assert_books_agree()
 
     play(tmp_path, story, emulator=SLOWLY, faults=(gone,), redis=redis)
