@@ -28,8 +28,10 @@ def _batch_planned(db: sqlite3.Connection, move: moves.BatchPlanned) -> MoveResu
         rows.append((attempt.id, row["n"], attempt.kind.value, attempt.tier.value, move.batch.id, attempt.created_at))
     db.execute(_INSERT_BATCH, codec.batch_row(move.batch))
     db.executemany(INSERT_ATTEMPT, rows)
-    db.executemany(
-        "UPDATE requests SET stage = 'staged', batch_id = ? WHERE n = ?", [(move.batch.id, row[1]) for row in rows]
+    db.execute(  # one statement: with one per row SQLite needs 30 s for 50,000, because of the trigger on this table
+        "UPDATE requests SET stage = 'staged', batch_id = ?1 WHERE n IN (SELECT request_n FROM attempts WHERE "
+        "batch_id = ?1 AND state = 'written')",
+        (move.batch.id,),
     )
     return APPLIED
 
