@@ -16,6 +16,8 @@ from proxy.domain.request import Lane, Queue, QueueDepth, Stage, Waiting
 from proxy.domain.tier import Tier
 from proxy.store.interface import Store
 
+BREATH = 2_000
+"""After so many changes others may run: 50,000 at once would hold up every urgent call for a tenth of a second."""
 Key = TypeVar("Key")
 _BY_DEADLINE = attrgetter("deadline_at", "accepted_at", "id")
 
@@ -42,18 +44,20 @@ class Waitlist:
         return f"<Waitlist {len(self)} waiting upto={self._upto}>"
 
     async def refresh(self) -> None:
-        """Take over what has changed. Raises `StoreFault` and is then as it was."""
+        """Take over what has changed. Raises `StoreFault` and is then as it was. Meanwhile, part of it may show."""
         async with self._refreshing:
             changes = await self._store.changes(self._upto)
             if changes.whole:
                 for kept in (self._all, self._lanes, self._queues, self._sorted):
                     kept.clear()
-            self._upto = changes.upto
-            for waiting in changes.waiting:
+            for number, waiting in enumerate(changes.waiting, start=1):
                 self._drop(waiting.id)
                 self._put(waiting)
+                if number % BREATH == 0:
+                    await asyncio.sleep(0)
             for request_id in changes.gone:
                 self._drop(request_id)
+            self._upto = changes.upto
 
     def groups(self, upstream: UpstreamName) -> Iterator[tuple[str, list[Waiting]]]:
         """Each model of an upstream with its waiting requests, earliest deadline first. Not to be changed."""

@@ -30,9 +30,8 @@ from proxy.store.redis_reads import PAGE, Link, pairs
 SCHEMA_VERSION = 1
 WATCH_SECONDS = 2.0
 """How long one question for changes waits for an answer."""
-_SCRIPTS = {
-    name: Script.read(name) for name in ("accept", "apply", "attend", "book", "delivered", "lease", "release", "sweep")
-}
+SCRIPTS = ("accept", "apply", "attend", "book", "delivered", "lease", "release", "rows", "sweep")
+_SCRIPTS = {name: Script.read(name) for name in SCRIPTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class RedisStore:
         self._writes, reads = (
             Pipe(self._client, clock, list(_SCRIPTS.values()), settings.patience_seconds) for _ in range(2)
         )
-        self._link = Link(reads, "{" + settings.namespace + "}")
+        self._link = Link(reads, "{" + settings.namespace + "}", _SCRIPTS["rows"].sha)
         self._tokens: dict[Lane, str] = {}
         self._batches: tuple[bytes | None, list[Batch]] | None = None
         self._deployment = ""

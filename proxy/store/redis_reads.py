@@ -1,9 +1,11 @@
 """Every question to the shared store, as one function on a connection and its names."""
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, AttemptState, Line
@@ -18,6 +20,8 @@ from proxy.store.redis_pipe import Pipe, Reply
 
 PAGE = 500
 """Rows asked for at once."""
+REQUEST, ATTEMPT, BATCH = "r", "t", "b"
+"""The kinds of hashes, as they are in keys."""
 _SEQUENCE_BITS = 24
 """A stream's `milliseconds-sequence` as one integer has so many bits for its second part."""
 
@@ -28,19 +32,15 @@ class Link:
 
     pipe: Pipe
     space: str
+    rows_sha: str
 
     def key(self, *words: str) -> str:
         """The name of a key; `lua/common.lua` has the list."""
         return ":".join((self.space, *words))
 
-    def request(self, request_id: str | bytes) -> str:
-        return self.key("r", _text(request_id))
-
-    def attempt(self, attempt_id: str | bytes) -> str:
-        return self.key("t", _text(attempt_id))
-
-    def batch(self, batch_id: str | bytes) -> str:
-        return self.key("b", _text(batch_id))
+    def request(self, request_id: RequestId) -> str:
+        """The key of a request's hash."""
+        return self.key(REQUEST, request_id)
 
     async def ask(self, *command: object) -> Reply:
         """The reply to one command."""
@@ -49,6 +49,12 @@ class Link:
     async def ask_all(self, commands: Iterable[tuple[object, ...]]) -> list[Reply]:
         """The replies to many commands, which travel together."""
         return list(await asyncio.gather(*(self.pipe.do(*command) for command in commands)))
+
+    async def rows(self, kind: str, ids: Sequence[str | bytes], fields: Sequence[str]) -> list[list[Reply]]:
+        """The fields' values of many hashes of a kind; a hash that is not there has None for all of them."""
+        pages = [ids[start : start + PAGE] for start in range(0, len(ids), PAGE)]
+        begin = ("EVALSHA", self.rows_sha, 1, self.space, kind, len(fields), *fields)
+        return list(chain.from_iterable(await self.ask_all((*begin, *page) for page in pages)))
 
 
 async def get(link: Link, request_id: RequestId, tenant: TenantId | None = None) -> RequestView | None:
@@ -76,12 +82,13 @@ async def list_requests(
         if place is None:
             return []
         before = f"({int(place)}"
+    size = PAGE if tenant is not None and state is not None else min(limit, PAGE)
     found: list[RequestView] = []
     while len(found) < limit:
-        page = await link.ask("ZRANGE", index, before, "-inf", "BYSCORE", "REV", "LIMIT", 0, PAGE, "WITHSCORES")
+        page = await link.ask("ZRANGE", index, before, "-inf", "BYSCORE", "REV", "LIMIT", 0, size, "WITHSCORES")
         views = await _views(link, page[::2])
         found += (view for view in views if state is None or view.state is state)
-        if len(page) < 2 * PAGE:
+        if len(page) < 2 * size:
             break
         before = f"({int(float(page[-1]))}"
     return found[:limit]
@@ -125,13 +132,13 @@ async def queues_of_batches(link: Link) -> list[Queue]:
         *await link.ask("ZRANGE", link.key("batches", "open"), 0, -1),
         *await link.ask("ZRANGE", link.key("batches", "closed"), 0, -1),
     ]
-    texts = await link.ask_all(("HGET", link.batch(batch_id), "queue") for batch_id in ids)
-    return [codec.queue_of(text) for text in dict.fromkeys(texts) if text is not None]
+    texts = dict.fromkeys(text for (text,) in await link.rows(BATCH, ids, ["queue"]))
+    return [codec.queue_of(text) for text in texts if text is not None]
 
 
 async def batches_of(link: Link, ids: Sequence[bytes]) -> list[Batch]:
     """Batches by their ids; unknown ones are left out."""
-    rows = await link.ask_all(("HGETALL", link.batch(name)) for name in ids)
+    rows = await link.ask_all(("HGETALL", link.key(BATCH, name.decode())) for name in ids)
     return [codec.batch_of(BatchId(name.decode()), pairs(row)) for name, row in zip(ids, rows, strict=True) if row]
 
 
@@ -141,9 +148,9 @@ async def lines(
     """A page of a batch's live lines."""
     begin = "-" if after is None else f"({after}"
     ids = await link.ask("ZRANGE", link.key("lines", batch_id), begin, "+", "BYLEX", "LIMIT", 0, limit)
-    attempts = await link.ask_all(("HMGET", link.attempt(name), "request", "state") for name in ids)
-    fields = ("f", "body") if bodies else ("f",)
-    rows = await link.ask_all(("HMGET", link.request(request), *fields) for request, _ in attempts)
+    attempts = await link.rows(ATTEMPT, ids, ["request", "state"])
+    fields = ["f", "body"] if bodies else ["f"]
+    rows = await link.rows(REQUEST, [request for request, _ in attempts], fields)
     return [
         codec.line_of(
             AttemptId(name.decode()),
@@ -159,9 +166,9 @@ async def lines(
 async def live_calls(link: Link) -> list[tuple[Attempt, Waiting]]:
     """Live calls with their requests."""
     ids = await link.ask("ZRANGE", link.key("calls"), 0, -1)
-    rows = await link.ask_all(("HMGET", link.attempt(name), *codec.ATTEMPT) for name in ids)
+    rows = await link.rows(ATTEMPT, ids, codec.ATTEMPT)
     attempts = [codec.attempt_of(AttemptId(name.decode()), row) for name, row in zip(ids, rows, strict=True) if row[0]]
-    views = await link.ask_all(("HMGET", link.request(a.request_id), *codec.WAITING) for a in attempts)
+    views = await link.rows(REQUEST, [attempt.request_id for attempt in attempts], codec.WAITING)
     return [
         (attempt, waiting)
         for attempt, view in zip(attempts, views, strict=True)
@@ -172,7 +179,7 @@ async def live_calls(link: Link) -> list[tuple[Attempt, Waiting]]:
 async def ledger(link: Link, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
     """Totals of a span of time: whole hours from their sums, parts of hours from their rows."""
     sums: dict[codec.Group, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    first, last = codec.hour_of(since), codec.hour_of(until)
+    first, last = codec.hour_of(since), "+inf" if math.isinf(until) else codec.hour_of(until)
     hours = [int(hour) for hour in await link.ask("ZRANGEBYSCORE", link.key("ledger", "hours"), first, last)]
     whole = [hour for hour in hours if since <= hour * 3600 and (hour + 1) * 3600 <= until]
     for totals in await link.ask_all(("HGETALL", link.key("ledger", "totals", str(hour))) for hour in whole):
@@ -200,7 +207,7 @@ async def notes(link: Link, prefix: str) -> dict[str, bytes]:
 
 async def _views(link: Link, ids: Iterable[bytes]) -> list[RequestView]:
     names = [RequestId(name.decode()) for name in ids]
-    rows = await link.ask_all(("HMGET", link.request(name), *codec.VIEW) for name in names)
+    rows = await link.rows(REQUEST, names, codec.VIEW)
     views = (codec.view_of(name, row) for name, row in zip(names, rows, strict=True))
     return [view for view in views if view is not None]
 
@@ -210,10 +217,9 @@ async def _waiting(link: Link, ids: Iterable[bytes]) -> tuple[list[Waiting], lis
     names = [RequestId(name.decode()) for name in ids]
     waiting: list[Waiting] = []
     gone: list[RequestId] = []
-    for start in range(0, len(names), PAGE):
+    for start in range(0, len(names), PAGE):  # page by page: the loop must not stand still for 50,000 of them
         page = names[start : start + PAGE]
-        rows = await link.ask_all(("HMGET", link.request(name), *codec.WAITING) for name in page)
-        for name, row in zip(page, rows, strict=True):
+        for name, row in zip(page, await link.rows(REQUEST, page, codec.WAITING), strict=True):
             found = codec.waiting_of(name, row)
             if found is None:
                 gone.append(name)
@@ -235,10 +241,6 @@ async def _is_kept(link: Link, after: int, upto: int) -> bool:
         return after == upto
     first = await link.ask("XRANGE", link.key("changes"), "-", "+", "COUNT", 1)
     return bool(first) and _number_of(first[0][0].decode()) <= after
-
-
-def _text(word: str | bytes) -> str:
-    return word.decode() if isinstance(word, bytes) else word
 
 
 def pairs(flat: Reply) -> dict[bytes, bytes]:

@@ -818,6 +818,8 @@ def test_totals_are_exact_and_unknown_amounts_are_counted_apart(open_store: Open
         assert (total.unknown_paid, total.unknown_list) == (1, 1)
         assert (total.input_tokens, total.cached_tokens, total.output_tokens) == (300, 15, 60)
         assert await store.ledger(since=0.0, until=99.0, tenant=BOB) == []
+        (everything,) = await store.ledger(since=0.0, until=float("inf"))
+        assert everything.rows == 4
 
     _play(open_store, story)
 

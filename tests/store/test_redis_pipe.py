@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from proxy.domain.errors import StoreFault
 from proxy.domain.lifecycle import BATCH_MOVES
 from proxy.runtime.clock import SystemClock
+from proxy.store.redis import SCRIPTS
 from proxy.store.redis_pipe import Pipe, Script
 from tests.redis_server import RedisServer, binaries
 
@@ -115,7 +116,7 @@ def test_closing_finishes_what_was_asked_and_refuses_more(server: RedisServer) -
     play(server, story)
 
 
-@pytest.mark.parametrize("name", ["accept", "apply", "attend", "book", "delivered", "lease", "release", "sweep"])
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts_carry_the_state_machines_and_a_name_of_their_content(name: str) -> None:
     script = Script.read(name)
     assert len(script.sha) == 40
