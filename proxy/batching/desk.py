@@ -199,6 +199,7 @@ class Desk:
         self.announce(BatchTierLost(name, retry_at, now))
 
     def creations_within_hour(self, name: UpstreamName, now: float) -> int:
+        """How many batches this process has created there."""
         created = self.memory.creations.setdefault(name, deque())
         while created and created[0] <= now - HOUR_SECONDS:
             created.popleft()

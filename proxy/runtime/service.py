@@ -33,7 +33,7 @@ from proxy.server.app import App
 from proxy.server.booking import Bookings
 from proxy.server.house import House
 from proxy.server.leavers import Leavers
-from proxy.store.interface import Store
+from proxy.store.interface import Heard, Store, Word
 from proxy.telemetry.fanout import Announcer
 from proxy.telemetry.logs import Logs
 from proxy.telemetry.metrics import Known, Metrics
@@ -107,9 +107,7 @@ async def running(
                 background.create_task(service.policy_watch.run(), name="policy watch"),
                 background.create_task(_watch_lag(service.state, clock), name="lag"),
                 background.create_task(service.membership.run(service.engine.poke), name="membership"),
-                background.create_task(
-                    service.house.store.watch(service.house.holds.wake, service.engine.poke), name="watch"
-                ),
+                background.create_task(service.house.store.watch(_hears(service)), name="watch"),
             ]
             working = background.create_task(service.engine.run(), name="engine")
             try:
@@ -230,6 +228,22 @@ def connect(announcer: Announcer, metrics: Metrics, holds: Holds, *, with_logs: 
     announcer.connect(metrics.listen)
     if with_logs:
         announcer.connect(Logs().listen)
+
+
+def _hears(service: Service) -> Callable[[Heard], None]:
+    """What other processes do, told to whom it concerns here."""
+    house, engine = service.house, service.engine
+
+    def hear(heard: Heard) -> None:
+        match heard.word:
+            case Word.FINISHED:
+                house.holds.wake(heard.request_id)
+            case Word.RETURNED:
+                house.leavers.came_back(heard.request_id)
+            case Word.CHANGED:
+                engine.poke()
+
+    return hear
 
 
 def _batch_is_sold(desk: Desk) -> Callable[[Account, float], bool]:

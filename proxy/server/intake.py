@@ -174,6 +174,7 @@ async def _defer(house: House, exchange: Exchange, urgency: Urgency) -> web.Stre
         house.poke_engine()
     else:
         house.announce(RequestAttached(attached.request_id, attached.by, exchange.started_at))
+        await house.store.returned(attached.request_id)
     return await _deliver(house, exchange, urgency, attached.request_id)
 
 

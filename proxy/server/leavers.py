@@ -35,6 +35,17 @@ class Leavers:
         self._left[request_id] = self._clock.now() + self._grace_seconds
         self._wanted.set()
 
+    def came_back(self, request_id: RequestId | None) -> None:
+        """A client waits for the request again, perhaps at another process; None: for any of them, that is not known.
+
+        Whoever leaves again is noted again.
+        """
+        if request_id is not None:
+            self._left.pop(request_id, None)
+            return
+        now = self._clock.now()
+        self._left = dict.fromkeys(self._left, now + self._grace_seconds)
+
     async def run(self) -> None:
         """Give up what nobody came back for, until cancelled."""
         while True:

@@ -16,6 +16,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
 from proxy.domain.answer import Answer
@@ -81,6 +82,25 @@ class LedgerTotal:
     list_usd: Decimal
     unknown_paid: int
     unknown_list: int
+
+
+class Word(StrEnum):
+    """What is heard of a request."""
+
+    FINISHED = "finished"
+    """It has its final state."""
+    RETURNED = "returned"
+    """A client has come back for it, to whatever process."""
+    CHANGED = "changed"
+    """It waits, and something about that is different."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Something has happened in some process. `request_id` None: words may have been missed, about any request."""
+
+    word: Word
+    request_id: RequestId | None
 
 
 class Store(Protocol):
@@ -193,10 +213,11 @@ class Store(Protocol):
         present have left, by member. This process is `member`.
         """
 
-    async def watch(self, finished: Callable[[RequestId | None], None], changed: Callable[[], None]) -> None:
-        """Until cancelled, tell what all processes do: `finished` for a request that has its final state (None: there
-        may be any), `changed` after changes. Returns at once where there is no other process.
-        """
+    async def returned(self, request_id: RequestId) -> None:
+        """Tell all processes that a client has come back for this request and waits here."""
+
+    async def watch(self, heard: Callable[[Heard], None]) -> None:
+        """Until cancelled, tell what all processes do. Returns at once where there is no other process."""
 
     async def sweep(self, *, finished_before: float, limit: int) -> int:
         """Delete final requests (with bodies, answers and dead attempts) finished before the instant, and CLEANED or

@@ -23,11 +23,13 @@ from proxy.domain.moves import Applied, Conflict, Move, MoveResult
 from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView, Waiting
 from proxy.store import redis_codec as codec
 from proxy.store import redis_moves, redis_reads
-from proxy.store.interface import Accepted, Changes, Credential, Existing, LedgerTotal
+from proxy.store.interface import Accepted, Changes, Credential, Existing, Heard, LedgerTotal, Word
 from proxy.store.redis_pipe import Pipe, Reply, Script
 from proxy.store.redis_reads import PAGE, Link, pairs
 
 SCHEMA_VERSION = 1
+RETURNED = "returned"
+"""What the stream of changes says in place of a state when a client has come back."""
 WATCH_SECONDS = 2.0
 """How long one question for changes waits for an answer."""
 SCRIPTS = ("accept", "apply", "attend", "book", "delivered", "lease", "release", "rows", "sweep")
@@ -217,36 +219,29 @@ class RedisStore:
         found = await self._script("attend", self.member, post, int(1000 * seconds))
         return {member.decode(): posted for member, posted in pairs(found).items()}
 
-    async def watch(self, finished: Callable[[RequestId | None], None], changed: Callable[[], None]) -> None:
+    async def returned(self, request_id: RequestId) -> None:
+        if self.shared:
+            await self._writes.do("XADD", self._link.key("changes"), "*", "r", request_id, "s", RETURNED)
+
+    async def watch(self, heard: Callable[[Heard], None]) -> None:
         last: str | None = None
         while self.shared:
             try:
-                last = await self._watch_from(last or await redis_reads.last_change(self._link), finished, changed)
+                last = await self._watch_from(last or await redis_reads.last_change(self._link), heard)
             except (StoreFault, RedisError, OSError):
                 await self._clock.sleep_until(self._clock.now() + WATCH_SECONDS / 2)
-                finished(None)
+                for word in Word:
+                    heard(Heard(word, None))
 
-    async def _watch_from(
-        self, last: str, finished: Callable[[RequestId | None], None], changed: Callable[[], None]
-    ) -> str:
+    async def _watch_from(self, last: str, heard: Callable[[Heard], None]) -> str:
         """One look at the stream. Not held: virtual time goes on while nobody changes anything."""
-        command = (
-            "XREAD",
-            "COUNT",
-            PAGE,
-            "BLOCK",
-            int(1000 * WATCH_SECONDS),
-            "STREAMS",
-            self._link.key("changes"),
-            last,
-        )
+        milliseconds = int(1000 * WATCH_SECONDS)
+        command = ("XREAD", "COUNT", PAGE, "BLOCK", milliseconds, "STREAMS", self._link.key("changes"), last)
         found = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no types here
         for _, entries in found or ():
             for entry_id, fields in entries:
                 last = entry_id.decode()
-                if fields[3] != b"open":
-                    finished(RequestId(fields[1].decode()))
-            changed()
+                heard(Heard(_word_of(fields[3].decode()), RequestId(fields[1].decode())))
         return last
 
     async def _check_server(self) -> None:
@@ -296,3 +291,9 @@ def _result(word: str) -> MoveResult:
     if not word:
         return Applied()
     return Conflict(None if word == "?" else word)
+
+
+def _word_of(state: str) -> Word:
+    if state == RETURNED:
+        return Word.RETURNED
+    return Word.CHANGED if state == RequestState.OPEN else Word.FINISHED

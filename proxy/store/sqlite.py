@@ -24,7 +24,7 @@ from proxy.domain.money import LedgerRow
 from proxy.domain.moves import Move, MoveResult
 from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView, Waiting
 from proxy.store import codec, sqlite_moves, sqlite_reads
-from proxy.store.interface import Accepted, Changes, Credential, Existing, LedgerTotal
+from proxy.store.interface import Accepted, Changes, Credential, Existing, Heard, LedgerTotal
 from proxy.store.sqlite_inline import InlineWorker
 from proxy.store.sqlite_writer import Worker
 
@@ -178,8 +178,11 @@ class SqliteStore:
         del seconds
         return {self.member: post}
 
-    async def watch(self, finished: Callable[[RequestId | None], None], changed: Callable[[], None]) -> None:
-        del finished, changed
+    async def returned(self, request_id: RequestId) -> None:
+        del request_id
+
+    async def watch(self, heard: Callable[[Heard], None]) -> None:
+        del heard
 
     async def sweep(self, *, finished_before: float, limit: int) -> int:
         return await self._writes.do(lambda db: _sweep(db, finished_before, limit))

@@ -38,6 +38,19 @@ def test_every_holder_of_a_finished_request_is_woken_and_nobody_else() -> None:
 
 def test_a_request_that_nobody_holds_wakes_nobody() -> None:
     Holds().listen(_finished(ONE))
+    Holds().wake(ONE)
+
+
+def test_what_another_process_has_finished_wakes_its_holders_and_what_is_not_known_wakes_all() -> None:
+    async def story() -> None:
+        holds = Holds()
+        with holds.subscribe(ONE) as first, holds.subscribe(TWO) as other:
+            holds.wake(ONE)
+            assert (first.is_set(), other.is_set()) == (True, False)
+            holds.wake(None)
+            assert other.is_set()
+
+    asyncio.run(story())
 
 
 def test_holders_are_counted_until_the_last_one_leaves() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from proxy.domain.events import BatchSubmitted, RequestFinished
 from proxy.domain.request import RequestState
 from proxy.server.settings import Settings
@@ -38,6 +40,25 @@ def test_a_client_that_is_back_within_the_grace_keeps_its_request(tmp_path: Path
         again = await world.ask("wait for me", deadline="3h", headers={"x-stainless-retry-count": "1"})
         assert again.status == 200
         assert await world.bought("wait for me") == (0, 1)
+
+    play(tmp_path, story, server=GRACE)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["named", "perhaps"])
+def test_a_client_that_is_back_at_another_process_keeps_its_request(
+    tmp_path: Path,
+    known: bool,  # noqa: FBT001  a parameter
+) -> None:
+    async def story(world: World) -> None:
+        leavers = world.service.house.leavers
+        await _leave_after(world, 2.0)
+        await world.until(lambda: len(leavers) == 1, within=2.0, look=0.1)
+        (view,) = await world.service.desk.store.list_requests(None, after=None, limit=5)
+        await world.sleep(10.0)
+        leavers.came_back(view.id if known else None)
+        await world.sleep(15.0)
+        (view,) = await world.service.desk.store.list_requests(None, after=None, limit=5)
+        assert view.state is RequestState.OPEN
 
     play(tmp_path, story, server=GRACE)
 

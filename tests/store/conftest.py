@@ -22,6 +22,12 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path, shared_redis: Ser
     return _opens_redis(shared_redis(request.param), tmp_path)
 
 
+@pytest.fixture
+def open_sqlite(tmp_path: Path) -> OpenStore:
+    """Makes a store of one process."""
+    return lambda: SqliteStore(tmp_path / "standby.db", SystemClock())
+
+
 @pytest.fixture(params=["valkey", "redis"])
 def open_shared(request: pytest.FixtureRequest, tmp_path: Path, shared_redis: Servers) -> OpenStore:
     """Makes stores of each engine that several processes may have open at once."""

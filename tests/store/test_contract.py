@@ -44,7 +44,7 @@ from proxy.domain.moves import (
 )
 from proxy.domain.request import Lane, RequestState, Stage, Waiting
 from proxy.domain.tier import Tier
-from proxy.store.interface import Accepted, Credential, Existing, Store
+from proxy.store.interface import Accepted, Credential, Existing, Heard, Store, Word
 from tests.store.conftest import OpenStore
 from tests.store.samples import (
     ALICE,
@@ -760,20 +760,38 @@ def test_a_process_alone_is_present(open_store: OpenStore) -> None:
 
 def test_what_others_finish_and_change_is_told(open_shared: OpenStore) -> None:
     async def story(ours: Store, theirs: Store) -> None:
-        told: asyncio.Queue[RequestId | str | None] = asyncio.Queue()
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(ours.watch(told.put_nowait, lambda: told.put_nowait("changed")))
+        told: asyncio.Queue[Heard] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group, asyncio.timeout(5.0):
+            watching = group.create_task(ours.watch(told.put_nowait))
             await asyncio.sleep(0.1)
             one, two = await accepted(theirs, request(), request())
-            async with asyncio.timeout(5.0):
-                assert await told.get() == "changed"
-                await theirs.apply([RequestCancelled(one.id, 130.0), CallPlanned(call_for(two))])
-                while (word := await told.get()) == "changed":
-                    pass
-            assert word == one.id
+            assert [await told.get() for _ in range(2)] == [Heard(Word.CHANGED, one.id), Heard(Word.CHANGED, two.id)]
+            await theirs.apply([RequestCancelled(one.id, 130.0), CallPlanned(call_for(two))])
+            assert [await told.get() for _ in range(2)] == [Heard(Word.FINISHED, one.id), Heard(Word.CHANGED, two.id)]
+            await theirs.returned(two.id)
+            assert await told.get() == Heard(Word.RETURNED, two.id)
             watching.cancel()
 
     _play_two(open_shared, story)
+
+
+def test_a_client_that_returns_changes_nothing(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        (one,) = await accepted(store, request())
+        before = await store.changes(None)
+        await store.returned(one.id)
+        later = await store.changes(before.upto)
+        assert [waiting.id for waiting in later.waiting] in ([], [one.id])
+        assert later.gone == []
+
+    _play(open_store, story)
+
+
+def test_a_process_alone_has_nothing_to_watch(open_sqlite: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        await asyncio.wait_for(store.watch(lambda _: None), 1.0)
+
+    _play(open_sqlite, story)
 
 
 def test_many_writers_of_many_processes_win_every_request_once(open_shared: OpenStore) -> None:

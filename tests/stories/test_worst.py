@@ -11,6 +11,7 @@ from proxy.domain.events import BatchSettled, BatchTierLost, StepFailed
 from proxy.emulator.faults import Fault, FaultKind
 from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant, Stuck
+from proxy.store.sqlite import SqliteStore
 from tests.conftest import Servers
 from tests.world import HOUR, MINUTE, Reply, World, gather, play
 
@@ -226,6 +227,29 @@ def test_a_provider_whose_clock_is_off_is_understood_all_the_same(
 
     creation = fault("create_batch", lost)
     play(tmp_path, story, emulator=SLOWLY, faults=(creation,), redis=redis, skew_seconds=skew_seconds)
+
+
+def test_a_full_disk_refuses_what_is_new_serves_what_is_urgent_and_loses_nothing(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        store = world.service.desk.store
+        assert isinstance(store, SqliteStore)
+
+        async def pages_at_most(pages: int) -> None:
+            await store._writes.do(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchall())
+
+        async with world.background(*(world.ask(text, deadline="3h") for text in TEXTS)):
+            await world.sleep(MINUTE)
+            await pages_at_most(1)  # SQLite takes the number of pages that there are
+            refused = await world.ask("x" * 50_000, deadline="3h")
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+            assert (await world.ask("urgent")).status == 200
+            await world.sleep(30 * MINUTE)
+            await pages_at_most(1_000_000)
+        await world.settled(within=12 * HOUR)
+        assert [sync + batch for sync, batch in await bought(world)] == [1] * LINES
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY)
 
 
 @pytest.mark.parametrize("operation", ["upload_file", "create_batch", "get_batch", "download", "delete_file", "chat"])

@@ -12,7 +12,7 @@
 --   :key:<tenant idempotency-key>                     string: its request
 --   :finished           sorted set: final requests by the instant they became so
 --   :batches:open :batches:closed :batches:version    sorted sets, and a counter of the changes to batches
---   :changes            stream: requests that have changed
+--   :changes            stream: requests (r) that have changed, with their states (s), or whose client has returned
 --   :ledger:rows:<request> :ledger:hour:<hour>        hash of rows; sorted set of an hour's rows by instant
 --   :ledger:totals:<hour> :ledger:hours               hash of sums; sorted set of the hours that have any
 --   :lease:<lane>       string with an expiry: the token of who looks after a lane
