@@ -7,6 +7,7 @@ in the store decides. A holder that cannot renew its lease stops by its own cloc
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -164,7 +165,10 @@ class Membership:
         held = self.lanes
         if held:
             asked = self._clock.monotonic()
-            self._renewed(await self._store.lease(held, self._settings.lease_seconds), asked)
+            renewed = await self._store.lease(held, self._settings.lease_seconds)
+            self._renewed(renewed, asked)
+            for lane in set(held) - renewed:  # another has it, whatever our clock says: the store's own has jumped
+                self._held_until[lane] = asked
         if self._departed:
             return
         post = msgspec.json.encode(self.limits.words())
@@ -175,7 +179,8 @@ class Membership:
     def _hear(self, posts: Mapping[str, bytes]) -> None:
         now = self._clock.now()
         for member, post in posts.items():
-            self.limits.hear(member, msgspec.json.decode(post, type=list[Word]), now)
+            with suppress(msgspec.MsgspecError):  # another version of Standby may say other things
+                self.limits.hear(member, msgspec.json.decode(post, type=list[Word]), now)
         self.limits.forget_all_but(posts)
 
     def _renewed(self, lanes: Iterable[Lane], asked: float) -> None:

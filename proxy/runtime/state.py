@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from proxy.batching.desk import Account, Desk, enqueued_tokens
 from proxy.batching.engine import Engine
-from proxy.batching.membership import Membership
+from proxy.batching.membership import HOUSEKEEPING, Membership
 from proxy.domain.errors import StoreFault
 from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
@@ -69,7 +69,7 @@ class State:
             listener_failures=self._announcer.failures,
             event_loop_lag_seconds=self.lag.seconds,
             replicas=self._membership.members,
-            lanes_held=len(self._membership.lanes),
+            lanes_held=sum(lane != HOUSEKEEPING for lane in self._membership.lanes),
         )
 
     def _used(self, now: float) -> dict[tuple[UpstreamName, str, LimitKind, LimitView], float]:

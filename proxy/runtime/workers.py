@@ -10,7 +10,9 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from proxy.config.settings import Config
@@ -100,6 +102,8 @@ class _Watcher:
             code = self._work(Place(self._listening, number, self._ready_in, self._alive_out))
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
+        except BaseException:  # noqa: BLE001  the process ends here, and must say why
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -111,7 +115,8 @@ class _Watcher:
 
     def tell(self, number: int) -> None:
         for process in self._numbers:
-            os.kill(process, number)
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
 
     def watch(self, serving: Callable[[list[str]], None]) -> int:
         """Wait for all to be ready, then for any to end."""

@@ -203,6 +203,32 @@ def test_a_holder_whose_store_is_away_stops_by_itself_before_others_may_begin(tm
         server.kill()
 
 
+def test_a_lease_that_another_has_all_the_same_is_lost_at_once(shared_redis: Servers, tmp_path: Path) -> None:
+    """The store's clock has jumped, or it has forgotten: whatever ours says, another holds the lane."""
+
+    async def story(one: Replica, two: Replica, group: asyncio.TaskGroup) -> None:
+        task = group.create_task(one.membership.run(lambda: None))
+        await until(lambda: one.membership.members == 1)
+        assert await one.membership.claim(LANES[:1]) == {LANES[0]}
+        await one.store.release(LANES[:1])
+        await two.store.lease(LANES[:1], 60.0)
+        await until(lambda: not one.membership.holds(LANES[0]))
+        await until(lambda: any(isinstance(event, LanesLost) for event in one.events))
+        task.cancel()
+
+    play(shared_redis("valkey").url, str(tmp_path), story)
+
+
+def test_words_of_another_version_are_passed_over(shared_redis: Servers, tmp_path: Path) -> None:
+    async def story(one: Replica, two: Replica, group: asyncio.TaskGroup) -> None:
+        await two.store.attend(b'{"something": "else"}', 60.0)
+        task = group.create_task(one.membership.run(lambda: None))
+        await until(lambda: one.membership.members == 2)
+        task.cancel()
+
+    play(shared_redis("valkey").url, str(tmp_path), story)
+
+
 def test_what_one_has_sent_leaves_less_for_the_other(shared_redis: Servers, tmp_path: Path) -> None:
     async def story(one: Replica, two: Replica, group: asyncio.TaskGroup) -> None:
         tasks = [group.create_task(each.membership.run(lambda: None)) for each in (one, two)]
