@@ -1,7 +1,8 @@
 """Dying on purpose: a process that kills itself at a named step, so that tests can see what the next one makes of it.
 
 `STANDBY_FAILPOINT=NAME` or `NAME:COUNT` kills the process with SIGKILL when the step is reached for the first or the
-COUNT-th time. Every effect has a name for the instant before it and one for the instant after it:
+COUNT-th time; `NAME:COUNT:pause` stops it with SIGSTOP until somebody sends SIGCONT. Every effect has a name for the
+instant before it and one for the instant after it:
 
     upstream.create.before          upstream.create.after            a call of `upstream.interface`
     store.BatchCreated.before       store.BatchCreated.after         a move (`domain.moves`), with others or alone
@@ -43,10 +44,14 @@ def failpoint_of(environ: Mapping[str, str]) -> Failpoint | None:
     said = environ.get(VARIABLE)
     if not said:
         return None
-    name, _, count = said.partition(":")
-    if not name.endswith((".before", ".after")) or not (count or "1").isdecimal() or int(count or "1") < 1:
-        raise ConfigFault(f"{VARIABLE}: {said!r} is no failpoint; write one as store.BatchCreated.before or with :2")
-    return Failpoint(name, int(count or "1"), _die)
+    name, _, rest = said.partition(":")
+    count, _, action = rest.partition(":")
+    is_point = name.endswith((".before", ".after")) and (count or "1").isdecimal() and int(count or "1") >= 1
+    if not is_point or action not in {"", "pause"}:
+        raise ConfigFault(
+            f"{VARIABLE}: {said!r} is no failpoint; write one as store.BatchCreated.before, with :2, or with :1:pause"
+        )
+    return Failpoint(name, int(count or "1"), _pause if action else _die)
 
 
 def arm(failpoint: Failpoint | None, store: object, upstreams: Iterable[object]) -> None:
@@ -94,3 +99,7 @@ def _watched_apply(
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _pause() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)

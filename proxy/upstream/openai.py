@@ -150,7 +150,11 @@ class OpenAIUpstream:
         return Call(Answer(response.status, kept, content, bought_at), self._rate(response))
 
     async def upload(self, auth: Auth, name: str, size: int, lines: AsyncIterator[bytes], expires_seconds: int) -> str:
-        """Stream a multipart upload of known length: memory stays flat whatever the size."""
+        """Stream a multipart upload of known length: memory stays flat whatever the size.
+
+        Lines that are fewer or more bytes than `size` break the connection: the provider must not wait for the rest of
+        a file that another replica has taken away meanwhile.
+        """
         boundary = secrets.token_hex(16)
         fields = {
             "purpose": "batch",
@@ -175,7 +179,7 @@ class OpenAIUpstream:
             upstream_faults("POST /v1/files"),
             self._session.post(
                 self.url("/v1/files"),
-                data=_framed(head.encode(), lines, tail.encode()),
+                data=_framed(head.encode(), _of_size(lines, size), tail.encode()),
                 headers=headers,
                 timeout=self._transfer,
             ) as response,
@@ -333,6 +337,17 @@ def _with_service_tier(body: bytes, tier: Tier) -> bytes:
     fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     fields["service_tier"] = msgspec.Raw(msgspec.json.encode(tier.value))
     return msgspec.json.encode(fields)
+
+
+async def _of_size(lines: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+    sent = 0
+    async for line in lines:
+        sent += len(line)
+        if sent > size:
+            break
+        yield line
+    if sent != size:
+        raise aiohttp.ClientPayloadError(f"the file was to have {size} bytes and has {sent}")
 
 
 async def _framed(head: bytes, lines: AsyncIterator[bytes], tail: bytes) -> AsyncIterator[bytes]:

@@ -91,7 +91,9 @@ def test_without_the_variable_nothing_is_armed() -> None:
     assert failpoint_of({"STANDBY_FAILPOINT": "store.accept.before"}) is not None
 
 
-@pytest.mark.parametrize("wrong", ["store.accept", "now", "store.accept.before:0", "store.accept.before:x"])
+@pytest.mark.parametrize(
+    "wrong", ["store.accept", "now", "store.accept.before:0", "store.accept.before:x", "store.accept.before:1:x"]
+)
 def test_what_is_no_failpoint_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigFault, match="is no failpoint"):
         failpoint_of({"STANDBY_FAILPOINT": wrong})

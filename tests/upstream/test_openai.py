@@ -85,6 +85,18 @@ def test_an_upload_of_many_chunks_arrives_whole() -> None:
     _play(story)
 
 
+@pytest.mark.parametrize("lines", [0, 1, 4999, 5001])
+def test_an_upload_whose_lines_are_not_those_that_were_measured_breaks_off_at_once(lines: int) -> None:
+    async def story(upstream: OpenAIUpstream, _provider: Running) -> None:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(UpstreamFault):
+            await upstream.upload(ALICE, "x.jsonl", len(LINE) * 5000, _lines(*[LINE] * lines), 86_400)
+        assert asyncio.get_running_loop().time() - began < 1
+        assert not [file async for file in upstream.list_files(ALICE)]
+
+    _play(story)
+
+
 @pytest.mark.parametrize(("tier", "served"), [(Tier.STANDARD, Tier.STANDARD), (Tier.PRIORITY, Tier.PRIORITY)])
 def test_a_call_is_bought_at_its_tier(tier: Tier, served: Tier) -> None:
     async def story(upstream: OpenAIUpstream, _provider: Running) -> None:
