@@ -70,10 +70,12 @@ def serve(config_file: Path | None, *, open_to_network: bool, workers: int, **ov
     show_default=True,
     help="How long batches take: constant:SECONDS, lognormal:MEDIAN,SIGMA, mixture[:SLOWNESS], stuck[:DONE_SHARE].",
 )
-def emulate(host: str, port: int, turnaround: str, **settings: float) -> None:
-    """Run a strict, OpenAI-shaped fake provider. Any bearer token is an account; GET /emulator/account is its bill."""
+@click.option("--key", "keys", multiple=True, help="A key that is an account, once for each. Default: any key is one.")
+def emulate(host: str, port: int, turnaround: str, keys: tuple[str, ...], **settings: float) -> None:
+    """Run a strict, OpenAI-shaped fake provider. A bearer token is an account; GET /emulator/account is its bill."""
     with _Faults():
-        _run(command.emulate(host, port, turnaround, settings, click.echo))
+        allowed = frozenset(keys) or None
+        _run(command.emulate(host, port, turnaround, settings | {"keys": allowed}, click.echo))
 
 
 @main.command()
