@@ -30,7 +30,7 @@ class Python:
         if not self.packages:
             return [sys.executable, script]
         python = ENVIRONMENTS / self.name / "bin" / "python"
-        with _once(self.name, self.packages) as is_first:
+        with once(self.name, self.packages) as is_first:
             if is_first:
                 subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENTS / self.name], check=True)
                 _install([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *self.packages])
@@ -50,7 +50,7 @@ class Node:
         npm = shutil.which("npm")
         if npm is None:
             _missing("Node.js and npm are not installed")
-        with _once(self.name, self.packages) as is_first:
+        with once(self.name, self.packages) as is_first:
             folder.mkdir(exist_ok=True)
             if is_first:
                 _install(["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", *self.packages])
@@ -60,7 +60,7 @@ class Node:
 
 
 @contextmanager
-def _once(name: str, packages: tuple[str, ...]) -> Iterator[bool]:
+def once(name: str, packages: tuple[str, ...]) -> Iterator[bool]:
     """One test process at a time; whether these very packages are still to be installed."""
     ENVIRONMENTS.mkdir(exist_ok=True)
     stamp = ENVIRONMENTS / f"{name}.stamp"

@@ -5,69 +5,21 @@ leaving. It is run three times, with nothing but another base URL.
 """
 
 import json
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from shutil import which
 
 import pytest
 
 from tests.clients.drivers import scenes
-from tests.clients.environments import Node, Python
+from tests.clients.driving import CLIENTS, CLIENTS_TO_INSTALL, Client
 from tests.processes import FAST_CONFIG, Running, emulator, standby
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 KEY = "sk-client"
-OURS = Python()
-FRAMEWORKS = Python(
-    "frameworks",
-    (
-        *("langchain-openai", "llama-index-llms-openai", "llama-index-embeddings-openai"),
-        *("instructor", "pydantic-ai-slim[openai]"),
-    ),
-)
-NODE = Node("node", ("openai@6", "ai@6", "@ai-sdk/openai@3", "zod"))
-ONLY_HERE = {"too_many"}
-"""What a deferred request is spared: Standby waits and asks again."""
-
-
-@dataclass(frozen=True)
-class Client:
-    """A driver, where it runs, and what it is told besides; `batched` is how many of its scenes are bought so."""
-
-    environment: Python | Node
-    driver: str
-    arguments: tuple[str, ...] = ()
-    batched: int = 8
-
-
-def _long(client: Client) -> object:
-    return pytest.param(client, marks=pytest.mark.long)
-
-
-CLIENTS: dict[str, object] = {
-    "openai-python": Client(OURS, "openai_sdk", batched=12),
-    "openai-python-3": Client(Python("openai-3", ("openai>=3,<4",)), "openai_sdk", batched=12),
-    "requests": Client(OURS, "plain_http", ("requests",)),
-    "httpx": Client(OURS, "plain_http", ("httpx",)),
-    "aiohttp": Client(OURS, "plain_http", ("aiohttp",)),
-    "curl": pytest.param(
-        Client(OURS, "plain_http", ("curl",)), marks=pytest.mark.skipif(which("curl") is None, reason="no curl here")
-    ),
-    "urllib": Client(OURS, "plain_http", ("urllib",)),
-}
-CLIENTS_TO_INSTALL = {
-    "openai-python-1": Client(Python("openai-1", ("openai<2",)), "openai_sdk", batched=12),
-    "litellm": Client(Python("litellm", ("litellm", "mcp")), "litellm_sdk", batched=8),
-    "langchain": Client(FRAMEWORKS, "langchain_sdk", batched=10),
-    "llamaindex": Client(FRAMEWORKS, "llamaindex_sdk", batched=10),
-    "instructor": Client(FRAMEWORKS, "instructor_sdk", batched=6),
-    "pydantic-ai": Client(FRAMEWORKS, "pydantic_ai_sdk", batched=7),
-    "openai-node": Client(NODE, "openai_node", batched=10),
-    "vercel-ai-sdk": Client(NODE, "ai_sdk", batched=8),
-}
+SPARED = {"too_many"}
+"""What deferred requests do not see: Standby waits and asks again."""
 
 
 @pytest.fixture(scope="module")
@@ -85,30 +37,26 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runnin
         yield provider, proxy
 
 
-@pytest.mark.parametrize(
-    "client", [*CLIENTS.values(), *map(_long, CLIENTS_TO_INSTALL.values())], ids=[*CLIENTS, *CLIENTS_TO_INSTALL]
-)
+def _when_wanted(name: str, client: Client) -> object:
+    if name in CLIENTS_TO_INSTALL:
+        return pytest.param(client, marks=pytest.mark.long)
+    return pytest.param(client, marks=pytest.mark.skipif(name == "curl" and which("curl") is None, reason="no curl"))
+
+
+ALL = CLIENTS | CLIENTS_TO_INSTALL
+
+
+@pytest.mark.parametrize("client", [_when_wanted(name, client) for name, client in ALL.items()], ids=ALL)
 def test_a_client_sees_the_same_whichever_tier_serves_it(client: Client, processes: tuple[Running, Running]) -> None:
     provider, proxy = processes
-    command = client.environment.command(client.driver)
-    direct = _drive(command, client, provider.url + "/v1")
-    urgent = _drive(command, client, proxy.url + "/v1")
+    direct = client.drive(provider.url + "/v1", KEY)
+    urgent = client.drive(proxy.url + "/v1", KEY)
     before = _bought_by_batch(provider)
-    deferred = _drive(command, client, proxy.url + "/within/60s/v1")
-    assert not {name: seen for name, seen in direct.items() if isinstance(seen, dict) and "broke" in seen}
+    deferred = client.drive(proxy.url + "/within/60s/v1", KEY)
     assert urgent == direct
-    assert _without(deferred, ONLY_HERE) == _without(direct, ONLY_HERE)
+    assert _without(deferred, SPARED) == _without(direct, SPARED)
     assert _bought_by_batch(provider) - before >= client.batched
     _until_nobody_is_held(proxy)
-
-
-def _drive(command: list[str], client: Client, url: str) -> dict[str, object]:
-    done = subprocess.run(
-        [*command, url, KEY, *client.arguments], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    seen: dict[str, object] = json.loads(done.stdout.splitlines()[-1])  # LiteLLM prints advice first
-    return seen
 
 
 def _without(seen: dict[str, object], names: set[str]) -> dict[str, object]:

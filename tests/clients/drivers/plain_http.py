@@ -1,7 +1,4 @@
-"""HTTP clients without an SDK: `python plain_http.py BASE_URL API_KEY requests|httpx|aiohttp|urllib|curl [impatient]`.
-
-`impatient` plays that scene alone: a hold that is longer than the timeout, of which these clients do not tell.
-"""
+"""HTTP clients without an SDK: `python plain_http.py BASE_URL API_KEY requests|httpx|aiohttp|urllib|curl`."""
 
 import asyncio
 import json
@@ -14,7 +11,8 @@ from collections.abc import Callable
 import scenes
 
 URL, KEY, CLIENT = sys.argv[1:4]
-IS_IMPATIENT = sys.argv[4:] == ["impatient"]
+READ_SECONDS = 60.0
+"""The read timeout that is given: the longest silence. curl has none."""
 HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
 Post = Callable[[str, bytes, dict[str, str], float], tuple[int, str]]
 
@@ -37,7 +35,7 @@ def by_aiohttp(url: str, body: bytes, headers: dict[str, str], timeout: float) -
     import aiohttp  # noqa: PLC0415  only the one that is asked for need be there
 
     async def post() -> tuple[int, str]:
-        patience = aiohttp.ClientTimeout(total=timeout)
+        patience = aiohttp.ClientTimeout(total=None, sock_read=timeout)
         async with (
             aiohttp.ClientSession(timeout=patience) as session,
             session.post(url, data=body, headers=headers) as answer,
@@ -58,7 +56,8 @@ def by_urllib(url: str, body: bytes, headers: dict[str, str], timeout: float) ->
 
 def by_curl(url: str, body: bytes, headers: dict[str, str], timeout: float) -> tuple[int, str]:
     said = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-    command = ["curl", "-sS", "-m", str(timeout), "-w", "\n%{http_code}", "--data-binary", "@-", *said, url]
+    limit = ["-m", str(timeout)] if timeout < READ_SECONDS else []
+    command = ["curl", "-sS", *limit, "-w", "\n%{http_code}", "--data-binary", "@-", *said, url]
     done = subprocess.run(command, input=body, capture_output=True, check=True)
     text, _, status = done.stdout.decode().rpartition("\n")
     return int(status), text
@@ -72,17 +71,14 @@ POSTS: dict[str, Post] = {
     "curl": by_curl,
 }
 
-TOTAL_TIMEOUT = {"aiohttp", "curl"}
-"""Clients whose timeout is for the whole call; the others' is for each silence."""
 
-
-def ask(path: str, key: str = KEY, timeout: float = 60, **body: object) -> tuple[int, str]:
+def ask(path: str, key: str = KEY, timeout: float = READ_SECONDS, **body: object) -> tuple[int, str]:
     headers = HEADERS | {"Authorization": f"Bearer {key}"}
     return POSTS[CLIENT](URL + path, json.dumps(body).encode(), headers, timeout)
 
 
-def said(text: str, key: str = KEY, timeout: float = 60, model: str = scenes.MODEL, **more: object) -> tuple[int, str]:
-    return ask("/chat/completions", key, timeout, model=model, messages=scenes.messages(text), **more)
+def said(text: str, *, model: str = scenes.MODEL, **more: object) -> tuple[int, str]:
+    return ask("/chat/completions", model=model, messages=scenes.messages(text), **more)
 
 
 def chat(**more: object) -> object:
@@ -129,24 +125,21 @@ def error(text: str = "error", **more: object) -> object:
 
 
 def impatient() -> object:
+    """With a timeout that these clients do not tell of: only for a proxy that is told how short it is."""
     status, text = said("impatient", timeout=scenes.IMPATIENCE_SECONDS)
     return [status, json.loads(text)["choices"][0]["message"]["content"]]
 
 
 def cancelled() -> object:
-    """The clients with a total timeout leave by it; the others have no way to."""
-    if CLIENT not in TOTAL_TIMEOUT:
-        return "left"
+    """All that these clients can do is give up."""
     try:
         return said(scenes.SLOW, timeout=scenes.CANCEL_SECONDS)
-    except (TimeoutError, subprocess.CalledProcessError):
+    except Exception:  # noqa: BLE001  each has a timeout exception of its own
         return "left"
 
 
 scenes.play(
-    {"impatient": impatient}
-    if IS_IMPATIENT
-    else {
+    {
         "chat": chat,
         "chat_stream": chat_stream,
         "tools": lambda: chat(tools=[scenes.TOOL]),
@@ -158,6 +151,8 @@ scenes.play(
         "not_found": lambda: error(model=scenes.UNKNOWN_MODEL),
         "too_many": lambda: error(scenes.TOO_MANY),
         "unauthorized": lambda: error(key="sk-nobody"),
+        "impatient": impatient,
         "cancelled": cancelled,
-    }
+    },
+    only_if_named={"impatient"},
 )

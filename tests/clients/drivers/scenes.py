@@ -1,13 +1,15 @@
 """What every driver asks, and how it tells what it got. Standard library only: it runs in any client's environment.
 
-A driver is `python DRIVER BASE_URL API_KEY`: it plays its scenes, all at once, and prints one JSON object, scene by
-scene. The same client must see the same things directly at the provider and through Standby, urgent or deferred.
+A driver is `python DRIVER BASE_URL API_KEY`: it plays its scenes, or those that SCENES names, all at once, and prints
+one JSON object, scene by scene. The same client must see the same things directly at the provider and through Standby,
+urgent or deferred.
 """
 
 import json
+import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 MODEL = "gpt-4o-mini"
@@ -52,8 +54,11 @@ def refused(error: BaseException, status: object) -> dict[str, object]:
     return {"raised": type(error).__name__, "status": status}
 
 
-def play(scenes: Mapping[str, Callable[[], object]]) -> None:
-    """Play all scenes at once, and print what was seen. A scene that breaks shows its traceback."""
+def play(all_scenes: Mapping[str, Callable[[], object]], only_if_named: Collection[str] = ()) -> None:
+    """Play the wanted scenes at once, and print what was seen. A scene that breaks shows its traceback."""
+    usual = [name for name in all_scenes if name not in only_if_named]
+    wanted = os.environ.get("SCENES", "").split() or usual
+    scenes = {name: all_scenes[name] for name in wanted}
     with ThreadPoolExecutor(len(scenes)) as pool:
         seen = dict(zip(scenes, pool.map(_seen, scenes.values()), strict=True))
     sys.stdout.write("\n" + json.dumps(seen))
