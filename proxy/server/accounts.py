@@ -23,8 +23,11 @@ class Account:
     credential_id: CredentialId
 
     def buys_with(self, caller: Caller) -> Auth:
-        """The credential for a call of this client. Raises `ClientFault` 401 when there is none."""
-        auth = caller.auth or self.auth
+        """The credential for a call of this client: the configured one, else its own.
+
+        Raises `ClientFault` 401 when there is none.
+        """
+        auth = self.auth or caller.auth
         if auth is None:
             raise ClientFault(
                 f"The upstream {self.upstream.name!r} has no configured credential, and the call brings none.",
@@ -35,7 +38,7 @@ class Account:
 
     async def keeps(self, caller: Caller, vault: Vault) -> CredentialId:
         """The credential's id, durable where it is the client's own."""
-        if caller.auth is None:
+        if self.auth is not None or caller.auth is None:
             return self.credential_id
         return await vault.keep(caller.auth)
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from proxy.domain.errors import ClientFault, StoreFault
 from proxy.domain.events import RequestRejected
-from proxy.server import admin, deferred, intake
+from proxy.server import admin, deferred, intake, models
 from proxy.server.auth import Caller
 from proxy.server.house import House
 from proxy.server.replies import UNAVAILABLE, fail, refuse
@@ -54,6 +54,9 @@ class App:
         resource, _, query = path.partition("?")
         if resource.rstrip("/") == DEFERRED or resource.startswith(DEFERRED + "/"):
             return await self._deferred(request, caller, resource.rstrip("/"), dict(parse_qsl(query)))
+        listed = await models.serve(house, request.method, caller, resource.rstrip("/"))
+        if listed is not None:
+            return listed
         return await intake.serve(house, request, caller, prefix, path)
 
     async def _deferred(

@@ -12,7 +12,7 @@ from proxy.domain.request import RequestState, RequestView
 from proxy.server.auth import Caller
 from proxy.server.house import House
 from proxy.server.leavers import cancel
-from proxy.server.replies import JSON, reply
+from proxy.server.replies import JSON, reply, reply_json
 
 NOT_FOUND = 404
 CONFLICT = 409
@@ -43,7 +43,7 @@ async def delete(house: House, caller: Caller, request_id: str) -> web.Response:
             code="request_final",
         )
     view = await _owned(house, caller, request_id)
-    return reply(200, msgspec.json.encode(resource(view, None)))
+    return reply_json(resource(view, None))
 
 
 async def list_all(house: House, caller: Caller, query: dict[str, str]) -> web.Response:
@@ -64,7 +64,7 @@ async def list_all(house: House, caller: Caller, query: dict[str, str]) -> web.R
         "last_id": page[-1]["id"] if page else None,
         "has_more": len(views) > limit,
     }
-    return reply(200, msgspec.json.encode(body))
+    return reply_json(body)
 
 
 async def accepted(house: House, tenant: TenantId, request_id: RequestId, *, best_effort: bool) -> web.Response:

@@ -24,6 +24,7 @@ from proxy.server.deferred import accepted
 from proxy.server.exchange import Exchange
 from proxy.server.hold import Held, hold
 from proxy.server.house import House
+from proxy.server.models import model_in
 from proxy.server.unpack import unpacked_request
 from proxy.server.urgent import serve_at_once
 from proxy.wire.body import estimate_tokens, read_hints, without_own_metadata
@@ -55,7 +56,7 @@ async def serve(
     body = await _read(house, request) if _is_selling(request, endpoint) else None
     hints = None if body is None else read_hints(_plain(house, request, body))
     model = (hints.model if hints else None) or ""
-    account = house.accounts.of(model or None)
+    account = house.accounts.of(model or model_in(endpoint))
     urgency = read_urgency(prefix=prefix, headers=request.headers, hints=hints, now=now, timezone=house.timezone)
     exchange = Exchange(
         request, house.ids.request(now), caller, account, path, endpoint, model, body, hints, now, started

@@ -1,5 +1,6 @@
 """Bytes to upstream, bytes back, as they are. What is bought is read from a copy of the answer that has passed."""
 
+import io
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -17,7 +18,7 @@ from proxy.server.house import House
 from proxy.server.outcome import Outcome, describe, row_of
 from proxy.server.replies import BAD_GATEWAY, fail
 from proxy.server.unpack import unpacked
-from proxy.upstream.http import upstream_faults
+from proxy.upstream.http import sendable, upstream_faults
 from proxy.upstream.openai import OpenAIUpstream
 from proxy.wire.body import estimate_tokens
 from proxy.wire.headers import forwarded_request_headers, forwarded_response_headers
@@ -141,7 +142,7 @@ def _request_headers(house: House, exchange: Exchange, upstream: OpenAIUpstream)
     headers = CIMultiDict(forwarded_request_headers(raw))
     headers.extend(upstream.headers)
     headers.add("Via", f"1.1 {house.hop}")
-    if exchange.caller.auth is None:
+    if account.auth is not None or exchange.caller.auth is None:
         _replace_auth(headers, account.buys_with(exchange.caller))
     if exchange.body is not None:
         headers.popall("Content-Length", None)
@@ -162,9 +163,9 @@ def _narrow_encodings(headers: CIMultiDict[str], readable: str) -> None:
         headers["Accept-Encoding"] = readable
 
 
-def _payload(exchange: Exchange) -> bytes | AsyncIterator[bytes] | None:
+def _payload(exchange: Exchange) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
     if exchange.body is not None:
-        return exchange.body
+        return sendable(exchange.body)
     return exchange.request.content.iter_any() if exchange.request.body_exists else None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
@@ -16,6 +17,11 @@ UNAVAILABLE = 503
 def reply(status: int, body: bytes, headers: Iterable[tuple[str, str]] = (JSON,)) -> web.Response:
     """An answer with exactly these headers (and a length)."""
     return web.Response(status=status, body=body, headers=CIMultiDict(headers))
+
+
+def reply_json(content: object, headers: Iterable[tuple[str, str]] = ()) -> web.Response:
+    """A 200 with JSON."""
+    return reply(200, msgspec.json.encode(content), (JSON, *headers))
 
 
 def refuse(fault: ClientFault, headers: Iterable[tuple[str, str]] = ()) -> web.Response:

@@ -2,6 +2,7 @@
 connection limit that queues silently; and the one place where its exceptions become `UpstreamFault`.
 """
 
+import io
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from proxy.domain.errors import Retry, UpstreamFault
+
+WRITTEN_AT_ONCE_BYTES = 2**20
 
 
 def open_session(*, connections_max: int) -> aiohttp.ClientSession:
@@ -27,6 +30,11 @@ def open_session(*, connections_max: int) -> aiohttp.ClientSession:
         max_field_size=65536,
         read_bufsize=2**18,
     )
+
+
+def sendable(body: bytes) -> bytes | io.BytesIO:
+    """A request's body as it is given to the client library: a large one in pieces, between which the loop breathes."""
+    return body if len(body) <= WRITTEN_AT_ONCE_BYTES else io.BytesIO(body)
 
 
 def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -15,7 +15,7 @@ from proxy.domain.errors import Retry, UpstreamFault
 from proxy.domain.ids import UpstreamName
 from proxy.domain.limits import RateReading
 from proxy.domain.tier import Tier
-from proxy.upstream.http import upstream_faults
+from proxy.upstream.http import sendable, upstream_faults
 from proxy.upstream.interface import BatchError, Call, Capabilities, ProviderBatch, ProviderFile
 from proxy.wire.headers import forwarded_response_headers
 from proxy.wire.limits import read_rate
@@ -93,6 +93,10 @@ class _FilePage(msgspec.Struct):
     has_more: bool = False
 
 
+class _ModelPage(msgspec.Struct):
+    data: list[dict[str, object]]
+
+
 class OpenAIUpstream:
     """An OpenAI-shaped account. `now` is the clock's wall time, for Retry-After dates."""
 
@@ -139,7 +143,9 @@ class OpenAIUpstream:
         headers = [*self._base_headers(auth), ("Content-Type", "application/json")]
         async with (
             upstream_faults(f"POST {endpoint}"),
-            self._session.post(self.url(endpoint), data=payload, headers=headers, timeout=self._calling) as response,
+            self._session.post(
+                self.url(endpoint), data=sendable(payload), headers=headers, timeout=self._calling
+            ) as response,
         ):
             content = await response.read()
         raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
@@ -148,6 +154,10 @@ class OpenAIUpstream:
         )
         bought_at = served_tier(read_usage(content).service_tier)
         return Call(Answer(response.status, kept, content, bought_at), self._rate(response))
+
+    async def list_models(self, auth: Auth) -> list[dict[str, object]]:
+        """The models that the account may use, as the provider describes them."""
+        return _decode(await self._ask("GET", "/v1/models", auth), _ModelPage).data
 
     async def upload(self, auth: Auth, name: str, size: int, lines: AsyncIterator[bytes], expires_seconds: int) -> str:
         """Stream a multipart upload of known length: memory stays flat whatever the size.

@@ -46,9 +46,11 @@ def test_the_first_upstream_whose_globs_match_gets_the_model_and_the_first_of_al
     assert [account.upstream.name for account in accounts] == ["main", "mini"]
 
 
-def test_a_clients_own_key_comes_before_the_configured_one(session: aiohttp.ClientSession) -> None:
+def test_the_configured_key_buys_and_where_there_is_none_the_clients_own(session: aiohttp.ClientSession) -> None:
+    """SDKs cannot be without a key: what they send to an account that has one is no reason to refuse them."""
+    assert _account(session, "main", "*").buys_with(CALLER).headers == (("authorization", "Bearer sk-own"),)
     account = _account(session, "main", "*", key="sk-configured")
-    assert account.buys_with(CALLER).headers == (("authorization", "Bearer sk-own"),)
+    assert account.buys_with(CALLER).headers == (("authorization", "Bearer sk-configured"),)
     assert account.buys_with(GUEST).headers == (("authorization", "Bearer sk-configured"),)
 
 
