@@ -61,6 +61,7 @@ DOORS = {
     "redis": {"store"},
     "rich": {"cli", "demo", "backtest"},
     "sqlite3": {"store"},
+    "standardwebhooks": {"wire/webhooks.py"},
     "structlog": {"telemetry/logs.py"},
     "uvloop": {"runtime"},
     "yaml": {"config"},

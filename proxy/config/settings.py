@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from proxy.batching.membership import Settings as MembershipSettings
 from proxy.batching.settings import Settings as BatchingSettings
+from proxy.delivery.webhooks import Secrets as WebhookSecrets
+from proxy.delivery.webhooks import Settings as WebhookSettings
 from proxy.domain.errors import ConfigFault
 from proxy.domain.ids import UpstreamName
 from proxy.routing.planner import Settings as PlannerSettings
@@ -24,6 +26,7 @@ from proxy.server.auth import KEY_HEADERS, ProxyKey
 from proxy.server.settings import Settings as ServerSettings
 from proxy.wire.durations import parse_duration
 from proxy.wire.lines import BATCH_ENDPOINTS, STRIPPED
+from proxy.wire.webhooks import require_secret
 
 OPENAI = "https://api.openai.com/v1"
 DEFAULT_UPSTREAM = UpstreamName("openai")
@@ -249,6 +252,7 @@ class Config:
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     cost_map: Path | None = None
     timezone: tzinfo = UTC
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
 
     def __post_init__(self) -> None:
@@ -299,6 +303,32 @@ def check(config: Config, environ: Mapping[str, str]) -> None:
             raise ConfigFault(
                 f"upstream {upstream.name!r} needs api_key_env: with proxy keys, clients bring no provider's key"
             )
+
+    if config.webhooks.hosts:
+        read_webhook_secrets(config, environ)
+
+
+def read_webhook_secrets(config: Config, environ: Mapping[str, str]) -> WebhookSecrets:
+    """What webhooks are signed with. Raises `ConfigFault` where somebody would be left without."""
+    own = {
+        key.tenant: _webhook_secret(key.webhook_secret_env, f"key {key.name!r}: webhook_secret_env", environ)
+        for key in config.keys
+        if key.webhook_secret_env is not None
+    }
+    needs_common = not config.keys or any(key.tenant not in own for key in config.keys)
+    variable = config.webhooks.secret_env
+    return WebhookSecrets(_webhook_secret(variable, "webhooks.secret_env", environ) if needs_common else None, own)
+
+
+def _webhook_secret(variable: str, where: str, environ: Mapping[str, str]) -> str:
+    secret = environ.get(variable)
+    if not secret:
+        raise ConfigFault(f"{where}: the environment variable {variable} is not set; webhooks are signed with it")
+    try:
+        require_secret(secret)
+    except ValueError as error:
+        raise ConfigFault(f"{where}: what {variable} holds {error}") from error
+    return secret
 
 
 def with_overrides(

@@ -5,7 +5,6 @@ the store too: what is there is the truth, the wake-up only says when to look.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,42 +16,46 @@ class Holds:
     """The connections that are held open, by request. Listens to events; one per process."""
 
     def __init__(self) -> None:
-        self._waiting: dict[RequestId, asyncio.Event] = {}
-        self._held: Counter[RequestId] = Counter()
+        self._waiting: dict[RequestId, list[asyncio.Event]] = {}
 
     def __len__(self) -> int:
-        return self._held.total()
+        return sum(len(holders) for holders in self._waiting.values())
 
     def listen(self, event: AnyEvent) -> None:
         """Wake the holders of a request that has its final state."""
-        if isinstance(event, RequestFinished) and event.request_id in self._waiting:
-            self._waiting[event.request_id].set()
+        if isinstance(event, RequestFinished):
+            self.wake(event.request_id)
 
     def wake(self, request_id: RequestId | None) -> None:
         """Wake the holders of a request that another process may have finished; None: of every request."""
         if request_id is None:
             self.wake_all()
-        elif request_id in self._waiting:
-            self._waiting[request_id].set()
+            return
+        for woken in self._waiting.get(request_id, ()):
+            woken.set()
 
     def is_held(self, request_id: RequestId) -> bool:
         """Whether a client of this process waits for the request on an open connection."""
-        return self._held[request_id] > 0
+        return request_id in self._waiting
 
     @contextmanager
     def subscribe(self, request_id: RequestId) -> Iterator[asyncio.Event]:
-        """While inside, the event is set once the request has its final state (or everybody is to wake up)."""
-        woken = self._waiting.setdefault(request_id, asyncio.Event())
-        self._held[request_id] += 1
+        """While inside, the event is set when the request may have its final state (or everybody is to wake up).
+
+        Each holder has an event of its own, to clear before it looks: nobody else's look can swallow its wake-up.
+        """
+        woken = asyncio.Event()
+        holders = self._waiting.setdefault(request_id, [])
+        holders.append(woken)
         try:
             yield woken
         finally:
-            self._held[request_id] -= 1
-            if not self._held[request_id]:
-                del self._held[request_id]
-                self._waiting.pop(request_id, None)
+            holders.remove(woken)
+            if not holders:
+                del self._waiting[request_id]
 
     def wake_all(self) -> None:
         """Wake every holder, answer or not: the process is about to stop."""
-        for woken in self._waiting.values():
-            woken.set()
+        for holders in self._waiting.values():
+            for woken in holders:
+                woken.set()

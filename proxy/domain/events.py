@@ -296,6 +296,21 @@ class StepFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookCalled:
+    """A client's webhook was told of a final request. `status` is what it answered, None when nothing came; `error` is
+    why it counts as failed, empty when it does not. `retry_at` is None when it will not be called again.
+    """
+
+    request_id: RequestId
+    tenant: TenantId
+    host: str
+    status: int | None
+    error: str
+    retry_at: float | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class BatchTierLost:
     """An upstream answered 404 or 405 to batches; they are not offered again before `retry_at`."""
 
@@ -341,6 +356,7 @@ AnyEvent = (
     | RateLimited
     | ShadowLimited
     | StepFailed
+    | WebhookCalled
     | BatchTierLost
     | PolicyReloaded
     | ReloadRefused

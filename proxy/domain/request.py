@@ -67,6 +67,7 @@ class Request:
     `stream` and `include_usage` say in which shape the client wants the answer.
     `estimated_tokens` is the prompt's size for the provider's enqueued-token budget.
     `tiers` are those that it may be bought at: without BATCH it waits for a call only.
+    `webhook` is the URL that is told when it has its final state.
     """
 
     id: RequestId
@@ -84,6 +85,7 @@ class Request:
     accepted_at: float
     deadline_at: float
     tiers: frozenset[Tier] = frozenset({Tier.BATCH, Tier.STANDARD})
+    webhook: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class RequestView:
     tier: Tier | None
     paid_usd: Decimal | None
     saved_usd: Decimal | None
+    webhook: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

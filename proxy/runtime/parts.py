@@ -1,12 +1,14 @@
 """Building single parts from the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import aiohttp
 
 from proxy.batching.desk import Desk
 from proxy.batching.membership import Membership
-from proxy.config.settings import OPENAI, Config, StoreSettings, UpstreamSettings
+from proxy.config.settings import OPENAI, Config, StoreSettings, UpstreamSettings, read_webhook_secrets
+from proxy.delivery.post import Post
+from proxy.delivery.webhooks import Secrets, Webhooks
 from proxy.domain.clock import Clock
 from proxy.domain.credential import Auth
 from proxy.domain.events import Announce
@@ -112,6 +114,21 @@ def build_desk(
         holds=membership.holds,
         keeps=membership.keeps,
     )
+
+
+def build_webhooks(
+    config: Config,
+    store: Store,
+    clock: Clock,
+    announce: Announce,
+    environ: Mapping[str, str],
+    is_my_turn: Callable[[], bool],
+) -> Webhooks:
+    """What tells clients' webhooks, with nothing to sign with where there are none."""
+    settings = config.webhooks
+    secrets = read_webhook_secrets(config, environ) if settings.hosts else Secrets(None, {})
+    post = Post(timeout_seconds=settings.timeout_seconds, allow_private=settings.allow_private)
+    return Webhooks(store, post, clock, announce, settings, secrets, is_my_turn)
 
 
 def read_prices(config: Config) -> PriceBook:

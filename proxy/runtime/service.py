@@ -16,16 +16,25 @@ from aiohttp import web
 
 from proxy.batching.desk import Desk
 from proxy.batching.engine import Engine
-from proxy.batching.membership import Membership
+from proxy.batching.membership import HOUSEKEEPING, Membership
 from proxy.config.settings import Config
 from proxy.delivery.holds import Holds
+from proxy.delivery.webhooks import Webhooks
 from proxy.domain.clock import Clock
 from proxy.domain.errors import ConfigFault
 from proxy.domain.events import StoreWarned
 from proxy.domain.ids import IdSource
 from proxy.routing.limitbook import LimitBook
 from proxy.runtime.failpoints import arm, failpoint_of
-from proxy.runtime.parts import build_accounts, build_desk, build_doorman, build_store, build_vault, read_prices
+from proxy.runtime.parts import (
+    build_accounts,
+    build_desk,
+    build_doorman,
+    build_store,
+    build_vault,
+    build_webhooks,
+    read_prices,
+)
 from proxy.runtime.reload import PolicyWatch
 from proxy.runtime.state import State
 from proxy.server.accounts import Account, Accounts
@@ -104,6 +113,7 @@ async def running(
             tasks = [
                 background.create_task(service.house.bookings.run(), name="bookings"),
                 background.create_task(service.house.leavers.run(), name="leavers"),
+                background.create_task(service.house.webhooks.run(), name="webhooks"),
                 background.create_task(service.policy_watch.run(), name="policy watch"),
                 background.create_task(_watch_lag(service.state, clock), name="lag"),
                 background.create_task(service.membership.run(service.engine.poke), name="membership"),
@@ -155,12 +165,14 @@ async def _build(
         membership=membership,
     )
     engine = Engine(desk, membership)
+    webhooks = build_webhooks(config, store, clock, announcer.announce, environ, lambda: membership.keeps(HOUSEKEEPING))
+    stack.push_async_callback(webhooks.close)
     metrics = Metrics(_known(config, policy_watch))
 
     async def metrics_page(openmetrics: bool) -> tuple[bytes, str]:  # noqa: FBT001  the seam's own shape
         return metrics.render(await state.gauges(), openmetrics=openmetrics)
 
-    house = _house(config, desk, engine, accounts, session, policy_watch, metrics_page)
+    house = _house(config, desk, engine, accounts, session, policy_watch, webhooks=webhooks, metrics_page=metrics_page)
     state = State(desk=desk, engine=engine, house=house, announcer=announcer, membership=membership)
     announcer.connect(engine.listen)
     announcer.connect(desk.mixes.listen)
@@ -188,6 +200,8 @@ def _house(
     accounts: Accounts,
     session: aiohttp.ClientSession,
     policy_watch: PolicyWatch,
+    *,
+    webhooks: Webhooks,
     metrics_page: Callable[[bool], Awaitable[tuple[bytes, str]]],
 ) -> House:
     holds = Holds()
@@ -203,6 +217,7 @@ def _house(
         holds=holds,
         bookings=Bookings(desk.store, desk.clock, desk.announce),
         leavers=Leavers(desk.store, holds, desk.clock, desk.announce, config.server.return_grace_seconds),
+        webhooks=webhooks,
         policy=policy_watch.policy,
         timezone=config.timezone,
         clock=desk.clock,

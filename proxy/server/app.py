@@ -67,7 +67,7 @@ class App:
             case "GET", False:
                 return await deferred.list_all(self._house, caller, query)
             case "GET", True:
-                return await deferred.show(self._house, caller, request_id)
+                return await deferred.show(self._house, caller, request_id, query)
             case "DELETE", True:
                 return await deferred.delete(self._house, caller, request_id)
             case _:

@@ -27,12 +27,14 @@ class ProxyKey:
     """A key that Standby gave out. `sha256` is the hex digest of the key itself.
 
     `deadline_seconds` is what this key's calls get when they say nothing about time; None leaves it to the policy.
+    `webhook_secret_env` names the variable with the secret that signs its tenant's webhooks; None: the common one.
     """
 
     name: str
     tenant: TenantId
     sha256: str
     deadline_seconds: float | None = None
+    webhook_secret_env: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.sha256) != 64 or not all(c in "0123456789abcdef" for c in self.sha256):  # noqa: PLR2004  a digest

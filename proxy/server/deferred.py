@@ -1,11 +1,11 @@
 """`/v1/deferred`: deferred requests as resources, to poll, cancel and list. Each tenant sees its own."""
 
-from datetime import UTC, datetime
+import asyncio
+from contextlib import suppress
 
 import msgspec
 from aiohttp import web
 
-from proxy.domain.answer import Answer
 from proxy.domain.errors import ClientFault
 from proxy.domain.ids import RequestId, TenantId
 from proxy.domain.request import RequestState, RequestView
@@ -13,24 +13,35 @@ from proxy.server.auth import Caller
 from proxy.server.house import House
 from proxy.server.leavers import cancel
 from proxy.server.replies import JSON, reply, reply_json
+from proxy.wire.durations import parse_duration
+from proxy.wire.resource import resource
 
 NOT_FOUND = 404
 CONFLICT = 409
 ACCEPTED = 202
 PAGE_DEFAULT = 20
 PAGE_MAX = 100
-POLL_SECONDS = 5
-"""What a client that polls is told to wait."""
+POLL_SECONDS_MIN, POLL_SECONDS_MAX = 1.0, 60.0
+POLLS_PER_WAIT = 20
+"""How often a client is told to ask in the time that is left until its deadline, within those bounds."""
+WAIT_SECONDS_MAX = 60.0
+"""The longest that a poll waits: proxies between give up on a silent connection after a minute."""
 
 
-async def show(house: House, caller: Caller, request_id: str) -> web.Response:
-    """`GET /v1/deferred/{id}`: where the request is, with its response once there is one."""
+async def show(house: House, caller: Caller, request_id: str, query: dict[str, str]) -> web.Response:
+    """`GET /v1/deferred/{id}?wait=`: where the request is, with its response once there is one.
+
+    With `wait` it answers when the request has its final state, or after so long.
+    """
+    wait_seconds = _wait_seconds(query.get("wait"))
     view = await _owned(house, caller, request_id)
+    if view.state is RequestState.OPEN and wait_seconds:
+        view = await _until_final(house, caller, view, wait_seconds)
     answer = await house.store.result(view.id)
     if answer is not None:
         house.bookings.note_delivered(view.id)
-    headers = (JSON,) if view.state is not RequestState.OPEN else (JSON, ("Retry-After", str(POLL_SECONDS)))
-    return reply(200, msgspec.json.encode(resource(view, answer)), headers)
+    headers = [_poll_again(view, house.clock.now())] if view.state is RequestState.OPEN else []
+    return reply_json(resource(view, answer), headers)
 
 
 async def delete(house: House, caller: Caller, request_id: str) -> web.Response:
@@ -76,7 +87,7 @@ async def accepted(house: House, tenant: TenantId, request_id: RequestId, *, bes
         JSON,
         ("Location", f"/v1/deferred/{request_id}"),
         ("Preference-Applied", "respond-async"),
-        ("Retry-After", str(POLL_SECONDS)),
+        _poll_again(view, house.clock.now()),
         ("X-Standby-Request-Id", request_id),
     ]
     if best_effort:
@@ -84,33 +95,33 @@ async def accepted(house: House, tenant: TenantId, request_id: RequestId, *, bes
     return reply(ACCEPTED, msgspec.json.encode(resource(view, None)), headers)
 
 
-def resource(view: RequestView, answer: Answer | None) -> dict[str, object]:
-    """A deferred request as JSON. `response` has the shape of a line in a batch's output file."""
-    return {
-        "id": view.id,
-        "object": "deferred",
-        "status": view.stage.value if view.state is RequestState.OPEN else view.state.value,
-        "endpoint": view.queue.endpoint,
-        "model": view.queue.model,
-        "created_at": int(view.accepted_at),
-        "deadline": _rfc3339(view.deadline_at),
-        "finished_at": None if view.finished_at is None else int(view.finished_at),
-        "reason": view.reason.value,
-        "policy": view.policy,
-        "tier": None if view.tier is None else view.tier.value,
-        "batch_id": view.batch_id,
-        "cost_usd": None if view.paid_usd is None else f"{view.paid_usd:f}",
-        "saved_usd": None if view.saved_usd is None else f"{view.saved_usd:f}",
-        "response": None if answer is None else _response(answer),
-    }
+async def _until_final(house: House, caller: Caller, view: RequestView, wait_seconds: float) -> RequestView:
+    until = house.clock.now() + wait_seconds
+    with house.holds.subscribe(view.id) as woken:
+        while not house.draining:
+            woken.clear()
+            view = await _owned(house, caller, view.id)
+            left_seconds = until - house.clock.now()
+            if view.state is not RequestState.OPEN or left_seconds <= 0:
+                break
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_seconds):
+                    await woken.wait()
+    return view
 
 
-def _response(answer: Answer) -> dict[str, object]:
-    try:
-        body: object = msgspec.Raw(answer.body) if msgspec.json.decode(answer.body) is not None else None
-    except msgspec.MsgspecError:
-        body = answer.body.decode("utf-8", "replace")
-    return {"status_code": answer.status, "headers": dict(answer.headers), "body": body}
+def _poll_again(view: RequestView, now: float) -> tuple[str, str]:
+    share = (view.deadline_at - now) / POLLS_PER_WAIT
+    return "Retry-After", f"{min(max(share, POLL_SECONDS_MIN), POLL_SECONDS_MAX):.0f}"
+
+
+def _wait_seconds(said: str | None) -> float:
+    if said is None:
+        return 0.0
+    seconds = parse_duration(said)
+    if seconds is None:
+        raise ClientFault("wait must be a time to wait, such as 30 or 30s.", code="invalid_wait", param="wait")
+    return min(seconds, WAIT_SECONDS_MAX)
 
 
 async def _owned(house: House, caller: Caller, request_id: str) -> RequestView:
@@ -137,7 +148,3 @@ def _state(said: str | None) -> RequestState | None:
     except ValueError:
         known = ", ".join(state.value for state in RequestState)
         raise ClientFault(f"status must be one of {known}.", code="invalid_status", param="status") from None
-
-
-def _rfc3339(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -89,6 +89,7 @@ async def _wait(house: House, held: Held, line: "_Line") -> RequestView | None:
                 if clock.now() >= beat_at:
                     await line.beat()
                 continue
+            woken.clear()
             view = await _ask(house, line, lambda: house.store.get(held.request_id))
     return view
 

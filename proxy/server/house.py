@@ -7,6 +7,7 @@ from datetime import tzinfo
 import aiohttp
 
 from proxy.delivery.holds import Holds
+from proxy.delivery.webhooks import Webhooks
 from proxy.domain.clock import Clock
 from proxy.domain.events import Announce
 from proxy.domain.ids import IdSource, UpstreamName
@@ -43,6 +44,7 @@ class House:
     holds: Holds
     bookings: Bookings
     leavers: Leavers
+    webhooks: Webhooks
     policy: Policy
     timezone: tzinfo
     clock: Clock

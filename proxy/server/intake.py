@@ -27,6 +27,7 @@ from proxy.server.house import House
 from proxy.server.models import model_in
 from proxy.server.unpack import unpacked_request
 from proxy.server.urgent import serve_at_once
+from proxy.wire import webhooks
 from proxy.wire.body import estimate_tokens, read_hints, without_own_metadata
 from proxy.wire.lines import line_body, validate
 from proxy.wire.patience import identify
@@ -204,7 +205,15 @@ async def _request(house: House, exchange: Exchange) -> Request:
         accepted_at=exchange.started_at,
         deadline_at=deadline_at,
         tiers=exchange.decision.tiers,
+        webhook=_webhook(house, exchange.request),
     )
+
+
+def _webhook(house: House, request: web.BaseRequest) -> str | None:
+    url = request.headers.get(webhooks.HEADER)
+    if url is not None:
+        house.webhooks.require_allowed(url)
+    return url
 
 
 def _announce_accepted(house: House, exchange: Exchange, new: Request) -> None:

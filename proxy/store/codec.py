@@ -18,7 +18,7 @@ from proxy.domain.tier import Tier
 VIEW = (
     "id, tenant, upstream, credential, endpoint, model, fingerprint, idempotency_key, stream, include_usage, delivery, "
     "policy, reason, accepted_at, deadline_at, state, stage, tries, batch_id, finished_at, delivered_at, status, tier, "
-    "paid, saved"
+    "paid, saved, webhook"
 )
 WAITING = (
     "id, tenant, upstream, credential, endpoint, model, policy, stage, batch_id, tries, ready_at, accepted_at, "
@@ -35,8 +35,7 @@ LEDGER = (
 )
 REQUEST = (
     "id, tenant, upstream, credential, endpoint, model, body, fingerprint, idempotency_key, stream, include_usage, "
-    "delivery, policy, reason, estimated_tokens, accepted_at, deadline_at, ready_at, "
-    "tiers"
+    "delivery, policy, reason, estimated_tokens, accepted_at, deadline_at, ready_at, tiers, webhook, webhook_at"
 )
 
 _encode_rows = msgspec.json.Encoder().encode
@@ -72,6 +71,8 @@ def request_row(request: Request) -> tuple[object, ...]:
         request.deadline_at,
         request.accepted_at,
         _tiers_word(request.tiers),
+        request.webhook,
+        None if request.webhook is None else request.accepted_at,
     )
 
 
@@ -100,6 +101,7 @@ def view_of(row: sqlite3.Row) -> RequestView:
         tier=None if row["tier"] is None else Tier(row["tier"]),
         paid_usd=from_picodollars(row["paid"]),
         saved_usd=from_picodollars(row["saved"]),
+        webhook=row["webhook"],
     )
 
 

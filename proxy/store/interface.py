@@ -149,6 +149,12 @@ class Store(Protocol):
     async def delivered(self, request_ids: Sequence[RequestId], at: float) -> None:
         """Note that clients have taken these answers. Unknown ids are ignored; the first instant stays."""
 
+    async def webhooks_due(self, now: float, limit: int) -> list[RequestId]:
+        """Final requests whose webhook is to be called at this instant or was before, the longest overdue first."""
+
+    async def webhook_again(self, request_id: RequestId, at: float | None) -> None:
+        """Note when a final request's webhook is to be called again; None: never."""
+
     async def apply(self, moves: Sequence[Move]) -> list[MoveResult]:
         """Make moves, each with its ledger row and its coupled moves in one transaction; one result per move."""
 

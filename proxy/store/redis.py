@@ -115,6 +115,7 @@ class RedisStore:
             codec.lane_word(queue.lane),
             repr(request.accepted_at),
             codec.facts_of(request),
+            request.webhook or "",
             request.body,
         )
         if not used:
@@ -144,6 +145,16 @@ class RedisStore:
     async def delivered(self, request_ids: Sequence[RequestId], at: float) -> None:
         for start in range(0, len(request_ids), PAGE):
             await self._script("delivered", repr(at), *request_ids[start : start + PAGE])
+
+    async def webhooks_due(self, now: float, limit: int) -> list[RequestId]:
+        return await redis_reads.webhooks_due(self._link, now, limit)
+
+    async def webhook_again(self, request_id: RequestId, at: float | None) -> None:
+        due = self._link.key("webhooks")
+        if at is None:
+            await self._writes.do("ZREM", due, request_id)
+        else:
+            await self._writes.do("ZADD", due, "XX", repr(at), request_id)
 
     async def apply(self, moves: Sequence[Move]) -> list[MoveResult]:
         fences = {codec.lane_word(lane): token for lane, token in self._tokens.items()}

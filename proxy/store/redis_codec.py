@@ -14,7 +14,7 @@ from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView
 from proxy.domain.tier import Tier
 
 Value = bytes | None
-VIEW = ("f", "state", "stage", "tries", "batch", "finished", "delivered", "status", "tier", "paid", "saved")
+VIEW = ("f", "state", "stage", "tries", "batch", "finished", "delivered", "status", "tier", "paid", "saved", "webhook")
 """Fields of a request's hash for `view_of`, in its order."""
 WAITING = ("f", "state", "stage", "tries", "batch", "ready")
 """Fields of a request's hash for `waiting_of`, in its order."""
@@ -134,7 +134,7 @@ def undelivered_word(tenant: TenantId, endpoint: str, fingerprint: bytes) -> str
 
 def view_of(request_id: RequestId, values: Sequence[Value]) -> RequestView | None:
     """A request's `VIEW` fields; None for one that is not there."""
-    raw, state, stage, tries, batch, finished, delivered, status, tier, paid, saved = values
+    raw, state, stage, tries, batch, finished, delivered, status, tier, paid, saved, webhook = values
     if raw is None or state is None or stage is None:
         return None
     facts = _decode_facts(raw)
@@ -161,6 +161,7 @@ def view_of(request_id: RequestId, values: Sequence[Value]) -> RequestView | Non
         tier=None if tier is None else Tier(tier.decode()),
         paid_usd=from_picodollars(None if paid is None else int(paid)),
         saved_usd=from_picodollars(None if saved is None else int(saved)),
+        webhook=None if webhook is None else webhook.decode(),
     )
 
 

@@ -100,6 +100,12 @@ async def body(link: Link, request_id: RequestId) -> bytes | None:
     return value
 
 
+async def webhooks_due(link: Link, now: float, limit: int) -> list[RequestId]:
+    """See `Store.webhooks_due`."""
+    found = await link.ask("ZRANGE", link.key("webhooks"), "-inf", repr(now), "BYSCORE", "LIMIT", 0, limit)
+    return [RequestId(request_id.decode()) for request_id in found]
+
+
 async def result(link: Link, request_id: RequestId) -> Answer | None:
     """A request's final answer."""
     return codec.answer_of(await link.ask("HMGET", link.request(request_id), *codec.ANSWER))

@@ -28,7 +28,12 @@ from proxy.store.interface import Accepted, Changes, Credential, Existing, Heard
 from proxy.store.sqlite_inline import InlineWorker
 from proxy.store.sqlite_writer import Worker
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_MIGRATIONS = {
+    1: "ALTER TABLE requests ADD COLUMN webhook TEXT; ALTER TABLE requests ADD COLUMN webhook_at REAL; "
+    "CREATE INDEX requests_webhooks ON requests (webhook_at) WHERE webhook_at IS NOT NULL AND finished_at IS NOT NULL;",
+}
+"""What makes a file of each earlier version one of the next."""
 BUSY_MILLISECONDS = 5_000
 CHANGES_KEPT = 100_000
 """Whoever has missed more changes than these is told everything."""
@@ -112,6 +117,17 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> None:
             db.executemany("UPDATE requests SET delivered_at = ? WHERE id = ? AND delivered_at IS NULL", rows)
+
+        await self._writes.do(work)
+
+    async def webhooks_due(self, now: float, limit: int) -> list[RequestId]:
+        return await self._reads.do(lambda db: sqlite_reads.webhooks_due(db, now, limit))
+
+    async def webhook_again(self, request_id: RequestId, at: float | None) -> None:
+        due = "webhook_at IS NOT NULL AND finished_at IS NOT NULL"
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(f"UPDATE requests SET webhook_at = ? WHERE id = ? AND {due}", (at, request_id))
 
         await self._writes.do(work)
 
@@ -240,7 +256,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise StoreFault(f"the store {path} was made by a newer Standby (schema {version}); upgrade this one")
-    if version == SCHEMA_VERSION:
+    for old in range(version, SCHEMA_VERSION) if version else ():
+        db.executescript(f"BEGIN IMMEDIATE; {_MIGRATIONS[old]} PRAGMA user_version = {old + 1}; COMMIT;")
+    if version:
         return
     schema = (files("proxy.store") / "schema.sql").read_text(encoding="utf-8")
     made = f"INSERT INTO meta (name, value) VALUES ('deployment', '{secrets.token_hex(4)}');"

@@ -70,6 +70,15 @@ def body(db: sqlite3.Connection, request_id: RequestId) -> bytes | None:
     return None if row is None else bytes(row["body"])
 
 
+def webhooks_due(db: sqlite3.Connection, now: float, limit: int) -> list[RequestId]:
+    """See `Store.webhooks_due`."""
+    rows = db.execute(
+        "SELECT id FROM requests WHERE webhook_at <= ? AND finished_at IS NOT NULL ORDER BY webhook_at LIMIT ?",
+        (now, limit),
+    )
+    return [RequestId(row["id"]) for row in rows]
+
+
 def result(db: sqlite3.Connection, request_id: RequestId) -> Answer | None:
     """A request's final answer."""
     row = db.execute(

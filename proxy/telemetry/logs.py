@@ -39,6 +39,7 @@ from proxy.domain.events import (
     StepFailed,
     StoreWarned,
     WasteBooked,
+    WebhookCalled,
 )
 from proxy.domain.money import LedgerRow
 
@@ -93,6 +94,7 @@ LINES: Mapping[type[AnyEvent], _Line] = {
     BatchFilesDeleted: _Line(logging.DEBUG, "batch.files_deleted", ("batch_id", "files")),
     RateLimited: _Line(logging.WARNING, "upstream.rate_limited", (*_PAIR, "limit")),
     ShadowLimited: _Line(logging.DEBUG, "shadow.rate_limited", (*_PAIR, "limit")),
+    WebhookCalled: _Line(logging.INFO, "webhook.called", ("request_id", "host", "status", "error", "retry_at")),
     StepFailed: _Line(logging.WARNING, "step.failed", ("step", "upstream", "batch_id", "error", "retry_at")),
     BatchTierLost: _Line(logging.WARNING, "upstream.batch_tier_lost", ("upstream", "retry_at")),
     PolicyReloaded: _Line(logging.INFO, "policy.reloaded", ("file", "rules")),

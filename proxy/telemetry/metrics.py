@@ -45,6 +45,7 @@ from proxy.domain.events import (
     StepFailed,
     StoreWarned,
     WasteBooked,
+    WebhookCalled,
 )
 from proxy.domain.ids import UpstreamName
 from proxy.domain.money import LedgerRow, Purchase
@@ -144,6 +145,7 @@ class Metrics:
             RateLimited: self._on_rate_limited,
             ShadowLimited: self._on_shadow_limited,
             StepFailed: self._on_step_failed,
+            WebhookCalled: self._on_webhook_called,
             BatchTierLost: self._on_tier_lost,
             PolicyReloaded: self._on_reloaded,
             ReloadRefused: self._on_reload_refused,
@@ -233,6 +235,9 @@ class Metrics:
 
     def _on_shadow_limited(self, event: ShadowLimited) -> None:
         self._series.shadow_limited.of(event.upstream, self._model(event.model), event.limit).inc()
+
+    def _on_webhook_called(self, event: WebhookCalled) -> None:
+        self._series.webhooks.of("failed" if event.error else "delivered").inc()
 
     def _on_step_failed(self, event: StepFailed) -> None:
         self._series.step_failures.of(event.step).inc()

@@ -97,6 +97,9 @@ class Series:
         self.attached = self._counter(
             "standby_attached_requests_total", "Calls attached to work that was there already.", "by"
         )
+        self.webhooks = self._counter(
+            "standby_webhooks_total", "Calls of clients' webhooks; one that failed is tried again.", "outcome"
+        )
         self.durations = self._histogram(
             "standby_request_duration_seconds",
             "From a request's arrival to its answer.",

@@ -241,6 +241,24 @@ def test_proxy_keys_need_a_key_that_buys_at_every_upstream() -> None:
     assert "upstream 'other' needs api_key_env" in refusal(KEYED + upstreams, {"K": "x"})
 
 
+WEBHOOKS = "webhooks: {hosts: [hooks.example.com]}\n"
+WEBHOOK_SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
+
+
+def test_webhooks_need_a_right_secret_which_is_never_repeated() -> None:
+    check(read(WEBHOOKS), {"STANDBY_WEBHOOK_SECRET": WEBHOOK_SECRET})
+    assert "STANDBY_WEBHOOK_SECRET is not set" in refusal(WEBHOOKS, {})
+    wrong = refusal(WEBHOOKS, {"STANDBY_WEBHOOK_SECRET": "hunter2-hunter2"})
+    assert "whsec_ and at least 24" in wrong
+    assert "hunter2" not in wrong
+
+
+def test_where_every_tenant_has_a_webhook_secret_of_its_own_no_other_is_needed() -> None:
+    file = WEBHOOKS + KEYED.replace("sha256:", "webhook_secret_env: MINE, sha256:") + "upstreams: [{api_key_env: K}]"
+    check(read(file), {"K": "x", "MINE": WEBHOOK_SECRET})
+    assert "MINE is not set" in refusal(file, {"K": "x"})
+
+
 def test_the_command_line_overrides_the_file() -> None:
     config = read("server: {host: 10.0.0.1, port: 1, drain: 7s}\nupstreams: [{name: a, models: x}, {name: b}]")
     changed = with_overrides(config, host="::1", port=2, store="sqlite:x.db", upstream="http://h/v1")

@@ -32,6 +32,7 @@ def request(
     accepted_at: float = 100.0,
     deadline_at: float = 10_000.0,
     tiers: frozenset[Tier] = frozenset({Tier.BATCH, Tier.STANDARD}),
+    webhook: str | None = None,
 ) -> Request:
     return Request(
         id=RequestId(name or f"req-{next(_numbers):06}"),
@@ -49,6 +50,7 @@ def request(
         accepted_at=accepted_at,
         deadline_at=deadline_at,
         tiers=tiers,
+        webhook=webhook,
     )
 
 

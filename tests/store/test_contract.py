@@ -625,6 +625,32 @@ def test_a_cancelled_request_leaves_a_planned_batch_but_not_one_that_uploads(ope
     _play(open_store, story)
 
 
+def test_a_webhook_is_due_from_its_requests_end_until_it_is_said_to_be_done(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one, two = request(webhook="https://a.example/x"), request(webhook="https://a.example/y")
+        await accepted(store, one, two, request())
+        assert await store.webhooks_due(1_000.0, 9) == []
+        await store.webhook_again(one.id, 0.0)
+        assert await store.webhooks_due(1_000.0, 9) == []
+        await store.apply([RequestCancelled(two.id, 112.0), RequestCancelled(one.id, 113.0)])
+        assert set(await store.webhooks_due(1_000.0, 9)) == {one.id, two.id}
+        assert len(await store.webhooks_due(1_000.0, 1)) == 1
+        await store.webhook_again(one.id, 2_000.0)
+        await store.webhook_again(two.id, 1_500.0)
+        assert await store.webhooks_due(1_499.0, 9) == []
+        assert await store.webhooks_due(2_000.0, 9) == [two.id, one.id]
+        await store.webhook_again(two.id, None)
+        await store.webhook_again(two.id, 100.0)
+        assert await store.webhooks_due(9_000.0, 9) == [one.id]
+        view = await store.get(one.id)
+        assert view is not None
+        assert view.webhook == "https://a.example/x"
+        await store.sweep(finished_before=8_000.0, limit=9)
+        assert await store.webhooks_due(9_000.0, 9) == []
+
+    _play(open_store, story)
+
+
 def test_a_final_state_never_changes(open_store: OpenStore) -> None:
     async def story(store: Store) -> None:
         (one,) = await accepted(store, request())

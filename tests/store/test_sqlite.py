@@ -88,6 +88,25 @@ def test_a_store_of_a_newer_standby_is_left_alone(tmp_path: Path) -> None:
     assert "newer Standby (schema 99)" in _refusal(tmp_path / "a.db")
 
 
+def test_a_store_of_an_older_standby_is_brought_up_to_date_with_what_is_in_it(tmp_path: Path) -> None:
+    async def before(store: SqliteStore) -> None:
+        await store.accept(request("req-old"))
+
+    async def after(store: SqliteStore) -> None:
+        assert await store.get(RequestId("req-old")) is not None
+        await store.accept(request("req-new", webhook="https://a.example"))
+        view = await store.get(RequestId("req-new"))
+        assert view is not None
+        assert view.webhook == "https://a.example"
+
+    _with_store(tmp_path / "a.db", before)
+    db = sqlite3.connect(tmp_path / "a.db")
+    first = "DROP INDEX requests_webhooks; ALTER TABLE requests DROP COLUMN webhook_at;"
+    db.executescript(first + "ALTER TABLE requests DROP COLUMN webhook; PRAGMA user_version = 1;")
+    db.close()
+    _with_store(tmp_path / "a.db", after)
+
+
 def test_a_file_that_is_no_database_and_a_folder_that_is_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("dear diary, " * 100)
     assert "notes.txt cannot be used: file is not a database" in _refusal(tmp_path / "notes.txt")

@@ -4,7 +4,11 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from proxy.domain.events import OutcomeLabel, RequestAttached, RequestFinished
+from proxy.domain.ids import RequestId, TenantId
+from proxy.domain.request import RequestView
 from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant
 from proxy.server.settings import Settings as ServerSettings
@@ -202,6 +206,82 @@ def test_wait_holds_first_and_only_then_gives_the_202(tmp_path: Path) -> None:
         assert 30 <= short.at - MONDAY_NOON < 32
         long = await world.ask("v", deadline="3h", headers={"Prefer": "respond-async, wait=3600"})
         assert long.status == 200
+
+    play(tmp_path, story)
+
+
+ALICE = {"Authorization": "Bearer sk-alice"}
+
+
+async def _leave(world: World, text: str = "later", deadline: str = "3h") -> str:
+    """A request to be fetched later; where from."""
+    accepted = await world.ask(text, deadline=deadline, headers={"Prefer": "respond-async"})
+    return accepted.headers["Location"]
+
+
+@pytest.mark.parametrize(
+    ("wait", "waited"), [("", 0), ("?wait=0", 0), ("?wait=20", 20), ("?wait=20s", 20), ("?wait=9h", 60)]
+)
+def test_a_poll_may_wait_for_the_answer(wait: str, waited: float, tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        where = await _leave(world)
+        asked_at = world.now
+        shown = await world.send("GET", where + wait, headers=ALICE)
+        assert (shown.status, shown.json["status"], shown.json["response"]) == (200, "queued", None)
+        assert waited <= shown.at - asked_at < waited + 1
+        assert 1 <= int(shown.headers["Retry-After"]) <= 60
+
+    play(tmp_path, story)
+
+
+def test_a_poll_that_waits_ends_with_the_answer(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        where = await _leave(world)
+        while (shown := await world.send("GET", where + "?wait=60", headers=ALICE)).json["status"] != "done":
+            assert world.now < MONDAY_NOON + HOUR
+        assert shown.json["response"]["status_code"] == 200
+        assert "Retry-After" not in shown.headers
+        assert abs(shown.at - shown.json["finished_at"]) < 2
+
+    play(tmp_path, story)
+
+
+def test_a_poll_that_waits_for_nonsense_is_told_what_would_be_right(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        refused = await world.send("GET", await _leave(world) + "?wait=long", headers=ALICE)
+        assert (refused.status, refused.json["error"]["param"]) == (400, "wait")
+
+    play(tmp_path, story)
+
+
+def test_polls_are_told_to_come_more_often_as_the_deadline_nears(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        far = await world.ask("far", deadline="12h", headers={"Prefer": "respond-async"})
+        near = await world.ask("near", deadline="16m", headers={"Prefer": "respond-async"})
+        assert (far.headers["Retry-After"], near.headers["Retry-After"]) == ("60", "48")
+
+    play(tmp_path, story)
+
+
+def test_a_wake_up_for_nothing_is_no_busy_loop(tmp_path: Path) -> None:
+    """As when word of other processes may have been missed: everybody looks once, and waits on."""
+
+    async def story(world: World) -> None:
+        house, looks = world.service.house, 0
+        get = house.store.get
+
+        async def counted(request_id: RequestId, tenant: TenantId | None = None) -> RequestView | None:
+            nonlocal looks
+            looks += 1
+            return await get(request_id, tenant)
+
+        async with world.background(world.ask("held", deadline="3h")):
+            await world.sleep(5.0)
+            house.store.get = counted  # type: ignore[method-assign]  # the same, and counted
+            house.holds.wake(None)
+            await world.sleep(60.0)
+            house.store.get = get  # type: ignore[method-assign]
+        assert looks == 1
 
     play(tmp_path, story)
 

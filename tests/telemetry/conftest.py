@@ -33,6 +33,7 @@ from proxy.domain.events import (
     StepFailed,
     StoreWarned,
     WasteBooked,
+    WebhookCalled,
 )
 from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow, Purchase, Usage
@@ -73,6 +74,7 @@ class Samples:
     rate_limited: RateLimited
     shadow_limited: ShadowLimited
     step_failed: StepFailed
+    webhook_called: WebhookCalled
     tier_lost: BatchTierLost
     reloaded: PolicyReloaded
     reload_refused: ReloadRefused
@@ -177,6 +179,7 @@ def samples() -> Samples:
         rate_limited=RateLimited(OPENAI, MODEL, LimitKind.REQUESTS, AT),
         shadow_limited=ShadowLimited(OPENAI, MODEL, LimitKind.TOKENS, AT),
         step_failed=StepFailed("poll", OPENAI, BATCH, "no answer", AT + 5, AT),
+        webhook_called=WebhookCalled(REQUEST, ACME, "hooks.example.com", 200, "", None, AT),
         tier_lost=BatchTierLost(OPENAI, AT + 3600, AT),
         reloaded=PolicyReloaded("policies/default.yaml", 4, AT),
         reload_refused=ReloadRefused("policies/default.yaml:3: no such tier", AT),

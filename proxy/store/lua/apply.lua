@@ -25,6 +25,7 @@ local function finish(id, state, m)
   call('ZREM', NS .. ':in:open', id)
   call('ZADD', NS .. ':in:' .. state, n, id)
   call('ZADD', NS .. ':finished', m.at, id)
+  if call('HEXISTS', key, 'webhook') == 1 then call('ZADD', NS .. ':webhooks', m.at, id) end
   changed(id, state)
 end
 

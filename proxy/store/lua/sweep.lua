@@ -11,6 +11,7 @@ local function forget(id, key)
   call('ZREM', NS .. ':of:' .. f[1], id)
   call('ZREM', NS .. ':in:' .. state, id)
   call('ZREM', NS .. ':finished', id)
+  call('ZREM', NS .. ':webhooks', id)
   call('DEL', key)
 end
 
