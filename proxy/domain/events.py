@@ -296,6 +296,14 @@ class StepFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class NativeBatchBooked:
+    """A batch that a client has made by hand has ended, and what it cost is in the ledger."""
+
+    row: LedgerRow
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookCalled:
     """A client's webhook was told of a final request. `status` is what it answered, None when nothing came; `error` is
     why it counts as failed, empty when it does not. `retry_at` is None when it will not be called again.
@@ -357,6 +365,7 @@ AnyEvent = (
     | ShadowLimited
     | StepFailed
     | WebhookCalled
+    | NativeBatchBooked
     | BatchTierLost
     | PolicyReloaded
     | ReloadRefused

@@ -29,6 +29,8 @@ class Purchase(StrEnum):
     """An answer that came when the request already had one: waste, booked visibly."""
     FAILED = "failed"
     """A purchase that brought no answer the client could use: refused, missing, or lost."""
+    NATIVE = "native"
+    """A batch that a client made by hand, as a whole: it would have cost the same without Standby."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,9 @@ class LedgerRow:
     """One purchase: what was bought at which tier, what it cost, what it would have cost synchronously.
 
     `paid_usd` is None where the price or the usage is unknown. `list_usd` is the standard-tier price of the same
-    tokens for a `PRIMARY` row, 0 for the others (nothing was delivered for them), None where unknown.
-    `id` is the attempt's id for deferred work and the request's own for an urgent call: booking twice is impossible.
+    tokens for a `PRIMARY` row, what was paid for a `NATIVE` one, 0 for the others (nothing was delivered for them),
+    None where unknown. `id` is the attempt's id for deferred work, the request's own for an urgent call, and made of
+    the provider's id for a batch by hand: booking twice is impossible.
     """
 
     id: str

@@ -41,8 +41,11 @@ def ledger_row(
     name = priced_model if priced_model is not None and book.knows(priced_model) else model
     free = usage is None and status >= _FIRST_ERROR_STATUS and not paid_unknown
     paid_usd = None if paid_unknown else _dollars(book, name, tier, usage, free=free)
-    delivered = kind is Purchase.PRIMARY
-    list_usd = _dollars(book, name, Tier.STANDARD, usage, free=free) if delivered else Decimal(0)
+    list_usd: Decimal | None = Decimal(0)
+    if kind is Purchase.PRIMARY:
+        list_usd = _dollars(book, name, Tier.STANDARD, usage, free=free)
+    elif kind is Purchase.NATIVE:
+        list_usd = paid_usd
     return LedgerRow(
         id=id,
         request_id=request_id,

@@ -27,6 +27,8 @@ class ProxyKey:
     """A key that Standby gave out. `sha256` is the hex digest of the key itself.
 
     `deadline_seconds` is what this key's calls get when they say nothing about time; None leaves it to the policy.
+    `whole_account` lets its calls reach what belongs to the provider account as a whole (files, batches, stored
+    responses, ...), which all keys share; without it they may only buy answers.
     `webhook_secret_env` names the variable with the secret that signs its tenant's webhooks; None: the common one.
     """
 
@@ -35,6 +37,7 @@ class ProxyKey:
     sha256: str
     deadline_seconds: float | None = None
     webhook_secret_env: str | None = None
+    whole_account: bool = False
 
     def __post_init__(self) -> None:
         if len(self.sha256) != 64 or not all(c in "0123456789abcdef" for c in self.sha256):  # noqa: PLR2004  a digest
@@ -45,12 +48,16 @@ class ProxyKey:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One authenticated client. `auth` is its own credential; None: the upstream's configured one buys."""
+    """One authenticated client. `auth` is its own credential; None: the upstream's configured one buys.
+
+    `whole_account`: whether it may reach more of the provider account than what it buys.
+    """
 
     tenant: TenantId
     key: str
     auth: Auth | None
     deadline_seconds: float | None = None
+    whole_account: bool = True
 
 
 class Doorman:
@@ -93,4 +100,4 @@ class Doorman:
         key = self._keys.get(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
         if key is None:
             raise ClientFault("Incorrect API key provided.", status=UNAUTHORIZED, code="invalid_api_key")
-        return Caller(key.tenant, key.name, None, key.deadline_seconds)
+        return Caller(key.tenant, key.name, None, key.deadline_seconds, key.whole_account)

@@ -24,7 +24,7 @@ from proxy.server.deferred import accepted
 from proxy.server.exchange import Exchange
 from proxy.server.hold import Held, hold
 from proxy.server.house import House
-from proxy.server.models import model_in
+from proxy.server.models import is_about_models, model_in
 from proxy.server.unpack import unpacked_request
 from proxy.server.urgent import serve_at_once
 from proxy.wire import webhooks
@@ -44,8 +44,20 @@ SELLING = frozenset(
     }
 )
 """Routes whose calls buy tokens by a JSON body: the ones that can be decided upon."""
+BUYING = SELLING | {
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/v1/images/edits",
+    "/v1/images/variations",
+    "/v1/messages",
+    "/v1/rerank",
+    "/v1/responses/input_tokens",
+}
+"""Routes whose answer is all that a call gets, and all that it changes."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TOO_LARGE = 413
+FORBIDDEN = 403
 
 
 async def serve(
@@ -54,6 +66,8 @@ async def serve(
     """Serve one `/v1/...` call."""
     now, started = house.clock.now(), house.clock.monotonic()
     endpoint = path.partition("?")[0].rstrip("/")
+    if not caller.whole_account:
+        _refuse_whole_account(request, endpoint)
     body = await _read(house, request) if _is_selling(request, endpoint) else None
     hints = None if body is None else read_hints(_plain(house, request, body))
     model = (hints.model if hints else None) or ""
@@ -80,6 +94,18 @@ async def serve(
     if not exchange.decision.is_deferred:
         return await serve_at_once(house, exchange)
     return await _defer(house, exchange, urgency)
+
+
+def _refuse_whole_account(request: web.BaseRequest, endpoint: str) -> None:
+    """Tenants with proxy keys share the provider's account: what it stores is not for each of them to see."""
+    if (request.method == "POST" and endpoint in BUYING) or (request.method == "GET" and is_about_models(endpoint)):
+        return
+    raise ClientFault(
+        f"{request.method} {endpoint[:80]} reaches what belongs to the whole provider account, which other keys of "
+        "this proxy share. Its operator can allow that (keys: whole_account: true).",
+        status=FORBIDDEN,
+        code="whole_account",
+    )
 
 
 def _is_selling(request: web.BaseRequest, endpoint: str) -> bool:

@@ -35,6 +35,11 @@ async def serve(house: House, method: str, caller: Caller, resource: str) -> web
     return _named(house.accounts.of(model), model)
 
 
+def is_about_models(resource: str) -> bool:
+    """Whether a path is the list's or a single model's."""
+    return resource == MODELS or resource.startswith(MODELS + "/")
+
+
 def model_in(resource: str) -> str | None:
     """The model that `/v1/models/{model}` names: its slashes may be written as they are."""
     if not resource.startswith(MODELS + "/"):

@@ -15,6 +15,7 @@ from proxy.domain.money import LedgerRow
 from proxy.routing.limitbook import Limits
 from proxy.server.exchange import Exchange
 from proxy.server.house import House
+from proxy.server.native import book_ended, shows_batches
 from proxy.server.outcome import Outcome, describe, row_of
 from proxy.server.replies import BAD_GATEWAY, fail
 from proxy.server.unpack import unpacked
@@ -82,6 +83,8 @@ async def _send_whole(
     outcome.begun = response
     await response.prepare(exchange.request)
     await response.write_eof()
+    if shows_batches(exchange.endpoint):
+        await book_ended(house, exchange, answer.status, unpacked(body, answer.headers.get("Content-Encoding")))
     return response
 
 
@@ -102,6 +105,9 @@ async def _send_stream(
     await response.write_eof()
     if exchange.buys:
         outcome.reading = _read_tail(answer, tail)
+    if shows_batches(exchange.endpoint) and tail.whole:
+        content = unpacked(tail.join(), answer.headers.get("Content-Encoding"))
+        await book_ended(house, exchange, answer.status, content)
     return response
 
 
@@ -146,7 +152,7 @@ def _request_headers(house: House, exchange: Exchange, upstream: OpenAIUpstream)
         _replace_auth(headers, account.buys_with(exchange.caller))
     if exchange.body is not None:
         headers.popall("Content-Length", None)
-    if exchange.buys:
+    if exchange.buys or shows_batches(exchange.endpoint):
         streams = exchange.hints is not None and exchange.hints.stream
         _narrow_encodings(headers, "identity" if streams else READABLE_ENCODINGS)
     return headers

@@ -26,6 +26,7 @@ from proxy.domain.events import (
     ForecastSettled,
     LanesLost,
     LanesTaken,
+    NativeBatchBooked,
     PolicyReloaded,
     RateLimited,
     ReloadRefused,
@@ -76,6 +77,7 @@ LINES: Mapping[type[AnyEvent], _Line] = {
     ),
     RequestAttached: _Line(logging.INFO, "request.attached", ("request_id", "by")),
     RequestFinished: _Line(logging.DEBUG, "request.finished", (*_CALL, "outcome", "status", "deadline_at", "batch_id")),
+    NativeBatchBooked: _Line(logging.INFO, "native_batch.booked", (*_CALL, "status"), "booked_at"),
     WasteBooked: _Line(logging.WARNING, "waste.booked", (*_CALL, "status", "batch_id"), "booked_at"),
     RequestEscalated: _Line(
         logging.INFO, "request.escalated", ("request_id", *_PAIR, "tier", "reason", "blind", "slack_seconds")
@@ -141,7 +143,7 @@ def configure(level: Level, line_format: Format, stream: TextIO) -> None:
 
 def _fields(line: _Line, event: AnyEvent) -> Fields:
     row = getattr(event, "row", None)
-    subject = row if isinstance(event, WasteBooked) else event
+    subject = row if isinstance(event, WasteBooked | NativeBatchBooked) else event
     fields: Fields = {"timestamp": _instant(getattr(subject, line.instant))}
     for name in line.fields:
         value = getattr(subject, name)

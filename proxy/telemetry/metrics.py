@@ -31,6 +31,7 @@ from proxy.domain.events import (
     LanesLost,
     LanesTaken,
     LimitKind,
+    NativeBatchBooked,
     OutcomeLabel,
     PolicyReloaded,
     RateLimited,
@@ -133,6 +134,7 @@ class Metrics:
             RequestAttached: self._on_attached,
             RequestFinished: self._on_request_finished,
             WasteBooked: self._on_waste_booked,
+            NativeBatchBooked: self._on_native_booked,
             RequestEscalated: self._on_escalated,
             BatchCut: self._on_cut,
             BatchSubmitted: self._on_submitted,
@@ -193,6 +195,9 @@ class Metrics:
             self._book(event.row)
 
     def _on_waste_booked(self, event: WasteBooked) -> None:
+        self._book(event.row)
+
+    def _on_native_booked(self, event: NativeBatchBooked) -> None:
         self._book(event.row)
 
     def _on_escalated(self, event: RequestEscalated) -> None:

@@ -19,6 +19,7 @@ from proxy.domain.events import (
     LanesLost,
     LanesTaken,
     LimitKind,
+    NativeBatchBooked,
     OutcomeLabel,
     PolicyReloaded,
     RateLimited,
@@ -75,6 +76,7 @@ class Samples:
     shadow_limited: ShadowLimited
     step_failed: StepFailed
     webhook_called: WebhookCalled
+    native_booked: NativeBatchBooked
     tier_lost: BatchTierLost
     reloaded: PolicyReloaded
     reload_refused: ReloadRefused
@@ -179,6 +181,7 @@ def samples() -> Samples:
         rate_limited=RateLimited(OPENAI, MODEL, LimitKind.REQUESTS, AT),
         shadow_limited=ShadowLimited(OPENAI, MODEL, LimitKind.TOKENS, AT),
         step_failed=StepFailed("poll", OPENAI, BATCH, "no answer", AT + 5, AT),
+        native_booked=NativeBatchBooked(ledger_row(Tier.BATCH, Purchase.NATIVE, "0.5", "0.5"), AT),
         webhook_called=WebhookCalled(REQUEST, ACME, "hooks.example.com", 200, "", None, AT),
         tier_lost=BatchTierLost(OPENAI, AT + 3600, AT),
         reloaded=PolicyReloaded("policies/default.yaml", 4, AT),
