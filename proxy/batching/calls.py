@@ -49,7 +49,8 @@ async def call(desk: Desk, due: Due) -> None:
     at_flex.add(due.waiting.id)
     desk.memory.calling.add(attempt.id)
     try:
-        await _buy(desk, due, attempt, now)
+        with desk.limits.calling(due.waiting.queue.upstream):
+            await _buy(desk, due, attempt, now)
     finally:
         at_flex.discard(due.waiting.id)
         desk.memory.calling.discard(attempt.id)

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from proxy.batching.desk import Desk
 from proxy.batching.waitlist import Waitlist
@@ -19,11 +20,17 @@ from proxy.domain.events import EscalationReason
 from proxy.domain.ids import UpstreamName
 from proxy.domain.moves import BatchAbandoned, CancelRequested
 from proxy.domain.request import Lane, Stage, Waiting
-from proxy.domain.tier import Tier
+from proxy.domain.tier import ONLY_STANDARD, Tier
 from proxy.routing import escalation, flex, polling
 
 CROWD = 50
 """So many waiting requests depend on a rate limit that should be known."""
+SPARE_CALLS = 4
+"""How many calls at once an upstream of unknown capacity is trusted to serve."""
+IDLE_LOOK_SECONDS = 1.0
+"""How soon it is looked again whether an upstream has calls to spare."""
+IDLE_DUE_MAX = 200
+"""How many of the requests that wait for idle capacity are told of at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +38,14 @@ class Due:
     """A request to buy synchronously now.
 
     `reason` is None for one that has come to be bought at this tier: that is no escalation. `until` is when the call
-    has to be over, so that there is time for another.
+    has to be over, so that there is time for another. `when_idle`: only while the upstream has calls to spare.
     """
 
     waiting: Waiting
     reason: EscalationReason | None
     tier: Tier = Tier.STANDARD
     until: float = math.inf
+    when_idle: bool = False
 
 
 @dataclass(slots=True)
@@ -94,6 +102,7 @@ def _look_at_model(
     due += [Due(w, EscalationReason.WORN) for w in group[needed:] if _is_worn(desk, w)]
     due += [Due(w, EscalationReason.DEADLINE) for w in group[:lost]]
     due += _for_flex(desk, upstream, model, group[needed:], times[needed:], now)
+    due += _when_idle(group[needed:])
     if not due and _needs_scout(desk, upstream, model, group, rate):
         due = [Due(group[0], EscalationReason.SCOUT)]
     found.due += (item for item in due if item.waiting.id not in desk.memory.at_flex)
@@ -124,6 +133,12 @@ def _for_flex(
     ]
 
 
+def _when_idle(group: Sequence[Waiting]) -> list[Due]:
+    """Who waits for nothing but a call, the earliest deadlines first."""
+    only_standard = (waiting for waiting in group if waiting.tiers == ONLY_STANDARD)
+    return [Due(waiting, None, when_idle=True) for waiting in islice(only_standard, IDLE_DUE_MAX)]
+
+
 def _needs_scout(desk: Desk, upstream: UpstreamName, model: str, group: Sequence[Waiting], rate: float) -> bool:
     """Whether to send one call ahead, once, whose answer says what the rate limit is. To learn it from the first
     escalation would be too late for a crowd.
@@ -145,6 +160,7 @@ def take_calls(desk: Desk, due: deque[Due], now: float, free_calls: int) -> tupl
     slow: they never take all the places.
     """
     free_at_flex = desk.settings.calls_max * desk.settings.flex.calls_share - len(desk.memory.at_flex)
+    spare: dict[UpstreamName, int] = {}
     calls: list[Due] = []
     put_back: list[Due] = []
     next_at = math.inf
@@ -157,6 +173,13 @@ def take_calls(desk: Desk, due: deque[Due], now: float, free_calls: int) -> tupl
             if free_at_flex < 1 or item.until - now < desk.settings.flex.least_seconds:
                 continue
             free_at_flex -= 1
+        if item.when_idle:
+            left = spare.setdefault(waiting.queue.upstream, _spare_calls(desk, waiting.queue.upstream))
+            if left < 1:
+                next_at = min(next_at, now + IDLE_LOOK_SECONDS)
+                put_back.append(item)
+                continue
+            spare[waiting.queue.upstream] -= 1
         limits = desk.limits.of(waiting.queue.upstream, waiting.queue.model, now).actual
         ready_at = max(waiting.ready_at, limits.ready_at(waiting.estimated_tokens, now))
         if ready_at > now:
@@ -167,6 +190,11 @@ def take_calls(desk: Desk, due: deque[Due], now: float, free_calls: int) -> tupl
         calls.append(item)
     due.extendleft(reversed(put_back))
     return calls, next_at
+
+
+def _spare_calls(desk: Desk, upstream: UpstreamName) -> int:
+    """How many calls more the upstream serves without slowing others: urgent ones are counted as they come."""
+    return (desk.upstreams[upstream].capabilities.capacity or SPARE_CALLS) - desk.limits.under_way(upstream)
 
 
 def _still_planned(batches: Sequence[Batch], due: Sequence[Waiting]) -> list[Batch]:

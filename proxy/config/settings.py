@@ -193,7 +193,8 @@ class UpstreamSettings:
 
     `models` are globs of the models that go there; the first upstream that matches gets a call, the first of all gets
     the rest. `api_key_env` names the environment variable with its key; without one, clients bring their own. `batch`
-    false: it sells no batches. `headers` are added to every call.
+    false: it sells no batches. `capacity` is how many calls at once it serves well: where there are no batches, what
+    can wait is bought while fewer are under way. `headers` are added to every call.
     """
 
     name: UpstreamName = DEFAULT_UPSTREAM
@@ -203,6 +204,7 @@ class UpstreamSettings:
     litellm_provider: str | None = None
     batch: bool = True
     flex: bool = True
+    capacity: int | None = None
     batches: BatchCapabilities = field(default_factory=BatchCapabilities)
     limits: LimitSettings = field(default_factory=LimitSettings)
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -220,6 +222,8 @@ class UpstreamSettings:
             raise ValueError(
                 "api_key_env: must be the name of a variable, such as OPENAI_API_KEY, and not the key itself"
             )
+        if self.capacity is not None and self.capacity < 1:
+            raise ValueError("capacity: must be at least 1 call at once; leave it out where it is not known")
         _require_sendable(self.headers)
         for name in ("connect_seconds", "call_seconds", "control_seconds", "stall_seconds"):
             if not 0 < getattr(self, name) < math.inf:

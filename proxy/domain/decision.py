@@ -74,6 +74,8 @@ class Reason(StrEnum):
     """There is time for a batch."""
     DEADLINE_ALLOWS_FLEX = "deadline_allows_flex"
     """There is time for a call at flex, and none for a batch or no batch to be had."""
+    WAITS_FOR_IDLE = "waits_for_idle"
+    """The upstream sells no batches, and has calls to spare only when no others are made."""
     CAPACITY_SHORT = "capacity_short"
     """There is no time for a batch, nor room under the rate limits: a batch has the better odds."""
 

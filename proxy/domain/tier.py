@@ -14,3 +14,7 @@ class Tier(StrEnum):
     """A synchronous call, paced under the rate limit."""
     PRIORITY = "priority"
     """A synchronous call with `service_tier: priority` (also called `fast`)."""
+
+
+ONLY_STANDARD = frozenset({Tier.STANDARD})
+"""The tiers of a deferred request that waits for nothing but idle capacity."""

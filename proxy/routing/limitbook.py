@@ -4,7 +4,9 @@ A process says what it has spent since it began; whoever hears it charges the di
 nothing is counted twice when a word is repeated, and nothing is missed when one is lost.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from proxy.domain.events import LimitKind
@@ -44,6 +46,20 @@ class LimitBook:
         self._settings = settings
         self._known: dict[Lane, Limits] = {}
         self._heard: dict[str, dict[Lane, Word]] = {}
+        self._under_way: Counter[UpstreamName] = Counter()
+
+    @contextmanager
+    def calling(self, upstream: UpstreamName) -> Iterator[None]:
+        """While inside, a synchronous call is under way there."""
+        self._under_way[upstream] += 1
+        try:
+            yield
+        finally:
+            self._under_way[upstream] -= 1
+
+    def under_way(self, upstream: UpstreamName) -> int:
+        """Synchronous calls that this process has under way there, urgent ones and those for deferred requests."""
+        return self._under_way[upstream]
 
     def of(self, upstream: UpstreamName, model: str, now: float) -> Limits:
         lane = Lane(upstream, model)

@@ -54,11 +54,14 @@ def odds_needed(price_share: float, billed_twice_share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the upstream sells. `endpoints` are the paths that its batches take, such as `/v1/chat/completions`."""
+    """What the upstream sells. `endpoints` are the paths that its batches take, such as `/v1/chat/completions`. `idle`:
+    it never sells batches, but has capacity of its own that may be idle.
+    """
 
     batch: bool
     flex: bool
     endpoints: frozenset[str]
+    idle: bool = False
 
 
 FLEX_ENDPOINTS = frozenset({"/v1/chat/completions", "/v1/responses"})
@@ -137,11 +140,12 @@ def decide(
         covered=outlook.covers(deadline_at),
         outlook=outlook,
     )
-    if tier is Tier.STANDARD:
+    waits_for_idle = tier is Tier.STANDARD and offer.idle and left_seconds >= outlook.call_needs_seconds
+    if tier is Tier.STANDARD and not waits_for_idle:
         return Decision(tier, reason, terms.policy, deadline_at)
     return Decision(
         tier,
-        reason,
+        Reason.WAITS_FOR_IDLE if waits_for_idle else reason,
         terms.policy,
         deadline_at,
         delivery(urgency, terms),

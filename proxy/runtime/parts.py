@@ -76,7 +76,14 @@ def build_upstream(
         return openai.OpenAIUpstream(upstream_settings(upstream), session, clock.now)
     base_url = None if upstream.base_url == OPENAI else upstream.base_url
     return litellm.LiteLLMUpstream(
-        litellm.Settings(upstream.name, upstream.litellm_provider, base_url, upstream.headers, upstream.call_seconds)
+        litellm.Settings(
+            upstream.name,
+            upstream.litellm_provider,
+            base_url,
+            upstream.headers,
+            upstream.call_seconds,
+            upstream.capacity,
+        )
     )
 
 
@@ -164,6 +171,7 @@ def upstream_settings(upstream: UpstreamSettings) -> openai.Settings:
             window_seconds=batches.window_seconds,
             refuses=batches.refuses,
             enqueued_tokens_max=batches.enqueued_tokens_max,
+            capacity=upstream.capacity,
         ),
         headers=upstream.headers,
         connect_seconds=upstream.connect_seconds,

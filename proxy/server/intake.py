@@ -172,7 +172,12 @@ def _decide(house: House, exchange: Exchange, urgency: Urgency) -> None:
     exchange.decision = planner.decide(
         urgency=urgency,
         terms=_with_key_default(house.policy.terms(facts), exchange.caller),
-        offer=planner.Offer(house.batch_is_sold(exchange.account, exchange.started_at), sold.flex, sold.endpoints),
+        offer=planner.Offer(
+            batch=house.batch_is_sold(exchange.account, exchange.started_at),
+            flex=sold.flex,
+            endpoints=sold.endpoints,
+            idle=sold.capacity is not None and not sold.batch,
+        ),
         endpoint=exchange.endpoint,
         model=exchange.model,
         body_bytes=len(body),

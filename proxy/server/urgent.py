@@ -21,10 +21,12 @@ async def serve_at_once(house: House, exchange: Exchange) -> web.StreamResponse:
     outcome = Outcome()
     limits = _spend(house, exchange)
     house.calls_under_way += 1
+    upstream = exchange.account.upstream
     try:
-        if isinstance(exchange.account.upstream, LiteLLMUpstream):
-            return await translate(house, exchange, exchange.account.upstream, outcome)
-        return await relay(house, exchange, exchange.account.upstream, limits, outcome)
+        with house.limits.calling(upstream.name):
+            if isinstance(upstream, LiteLLMUpstream):
+                return await translate(house, exchange, upstream, outcome)
+            return await relay(house, exchange, upstream, limits, outcome)
     finally:
         house.calls_under_way -= 1
         _close_books(house, exchange, outcome)

@@ -21,7 +21,8 @@ class Capabilities:
 
     `refuses` are top-level body fields that its batches do not take. `window` is the completion window as the provider
     spells it, `window_seconds` how long that is. `enqueued_tokens_max` is how many tokens of one model all unfinished
-    batches together may have, None when that is not known.
+    batches together may have, None when that is not known. `capacity` is how many synchronous calls at once the
+    upstream serves well, None when that is not known.
     """
 
     batch: bool
@@ -33,6 +34,7 @@ class Capabilities:
     window_seconds: float
     refuses: frozenset[str]
     enqueued_tokens_max: int | None = None
+    capacity: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Settings:
     base_url: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     call_seconds: float = 900.0
+    capacity: int | None = None
 
 
 class LiteLLMUpstream:
@@ -70,6 +71,7 @@ class LiteLLMUpstream:
             window="",
             window_seconds=0.0,
             refuses=nothing,
+            capacity=self._settings.capacity,
         )
 
     async def call(self, auth: Auth, endpoint: str, body: bytes, tier: Tier) -> Call:
