@@ -111,6 +111,8 @@ TESTED_ELSEWHERE = {
     "store/sqlite_batch_moves.py": "store/test_contract.py",
     "store/sqlite_reads.py": "store/test_contract.py",
     "store/redis_reads.py": "store/test_contract.py",
+    "store/sqlite_shelf.py": "store/test_shelf.py",
+    "store/redis_shelf.py": "store/test_shelf.py",
     "store/sqlite_writer.py": "store/test_sqlite.py",
     "batching/calls.py": "stories/test_flex.py",
     "batching/clean.py": "stories/test_recovery.py",

@@ -27,6 +27,7 @@ from proxy.domain.money import LedgerRow, Purchase
 from proxy.domain.moves import Move, MoveResult
 from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView, Waiting
 from proxy.domain.tier import Tier
+from proxy.store.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,12 @@ class Heard:
 class Store(Protocol):
     """Durable requests, attempts, batches and the ledger.
 
-    `shared`: other processes may have it open too. `member` is this process's word among them. `warnings`: what `start`
-    has found that puts promises at risk.
+    `shelf` is what clients keep here. `shared`: other processes may have it open too. `member` is this process's word
+    among them. `warnings`: what `start` has found that puts promises at risk.
     """
+
+    @property
+    def shelf(self) -> Shelf: ...
 
     shared: bool
     warnings: Sequence[str]

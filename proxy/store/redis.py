@@ -26,13 +26,17 @@ from proxy.store import redis_moves, redis_reads
 from proxy.store.interface import Accepted, Changes, Credential, Existing, Heard, LedgerTotal, Word
 from proxy.store.redis_pipe import Pipe, Reply, Script
 from proxy.store.redis_reads import PAGE, Link, pairs
+from proxy.store.redis_shelf import RedisShelf
 
 SCHEMA_VERSION = 1
 RETURNED = "returned"
 """What the stream of changes says in place of a state when a client has come back."""
 WATCH_SECONDS = 2.0
 """How long one question for changes waits for an answer."""
-SCRIPTS = ("accept", "apply", "attend", "book", "delivered", "lease", "release", "rows", "sweep")
+SCRIPTS = (
+    *("accept", "apply", "attend", "book", "delivered", "lease", "put_document", "release", "remove_document", "rows"),
+    "sweep",
+)
 _SCRIPTS = {name: Script.read(name) for name in SCRIPTS}
 
 
@@ -77,6 +81,7 @@ class RedisStore:
             Pipe(self._client, clock, list(_SCRIPTS.values()), settings.patience_seconds) for _ in range(2)
         )
         self._link = Link(reads, "{" + settings.namespace + "}", _SCRIPTS["rows"].sha)
+        self.shelf = RedisShelf(self._link, self._script, self._writes.do)
         self._tokens: dict[Lane, str] = {}
         self._batches: tuple[bytes | None, list[Batch]] | None = None
         self._deployment = ""

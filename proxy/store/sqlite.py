@@ -26,14 +26,11 @@ from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView
 from proxy.store import codec, sqlite_moves, sqlite_reads
 from proxy.store.interface import Accepted, Changes, Credential, Existing, Heard, LedgerTotal
 from proxy.store.sqlite_inline import InlineWorker
+from proxy.store.sqlite_shelf import SqliteShelf
 from proxy.store.sqlite_writer import Worker
 
-SCHEMA_VERSION = 2
-_MIGRATIONS = {
-    1: "ALTER TABLE requests ADD COLUMN webhook TEXT; ALTER TABLE requests ADD COLUMN webhook_at REAL; "
-    "CREATE INDEX requests_webhooks ON requests (webhook_at) WHERE webhook_at IS NOT NULL AND finished_at IS NOT NULL;",
-}
-"""What makes a file of each earlier version one of the next."""
+SCHEMA_VERSION = 3
+"""How many steps `schema/` has: a new file takes them all, an older one those that it lacks."""
 BUSY_MILLISECONDS = 5_000
 CHANGES_KEPT = 100_000
 """Whoever has missed more changes than these is told everything."""
@@ -59,6 +56,10 @@ class SqliteStore:
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path} {'open' if self._writer else 'closed'}>"
+
+    @property
+    def shelf(self) -> SqliteShelf:
+        return SqliteShelf(self._writes.do, self._reads.do)
 
     async def start(self) -> None:
         with self._clock.hold():
@@ -256,13 +257,11 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise StoreFault(f"the store {path} was made by a newer Standby (schema {version}); upgrade this one")
-    for old in range(version, SCHEMA_VERSION) if version else ():
-        db.executescript(f"BEGIN IMMEDIATE; {_MIGRATIONS[old]} PRAGMA user_version = {old + 1}; COMMIT;")
-    if version:
-        return
-    schema = (files("proxy.store") / "schema.sql").read_text(encoding="utf-8")
     made = f"INSERT INTO meta (name, value) VALUES ('deployment', '{secrets.token_hex(4)}');"
-    db.executescript(f"BEGIN IMMEDIATE; {schema} {made} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    steps = files("proxy.store") / "schema"
+    for step in range(version + 1, SCHEMA_VERSION + 1):
+        text = (steps / f"{step}.sql").read_text(encoding="utf-8") + (made if step == 1 else "")
+        db.executescript(f"BEGIN IMMEDIATE; {text} PRAGMA user_version = {step}; COMMIT;")
 
 
 def _sweep(db: sqlite3.Connection, finished_before: float, limit: int) -> int:

@@ -101,8 +101,9 @@ def test_a_store_of_an_older_standby_is_brought_up_to_date_with_what_is_in_it(tm
 
     _with_store(tmp_path / "a.db", before)
     db = sqlite3.connect(tmp_path / "a.db")
-    first = "DROP INDEX requests_webhooks; ALTER TABLE requests DROP COLUMN webhook_at;"
-    db.executescript(first + "ALTER TABLE requests DROP COLUMN webhook; PRAGMA user_version = 1;")
+    first = "DROP TABLE documents; DROP TABLE parts; DROP INDEX requests_webhooks;"
+    second = "ALTER TABLE requests DROP COLUMN webhook_at; ALTER TABLE requests DROP COLUMN webhook;"
+    db.executescript(first + second + "PRAGMA user_version = 1;")
     db.close()
     _with_store(tmp_path / "a.db", after)
 

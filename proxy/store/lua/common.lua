@@ -19,6 +19,9 @@
 --   :lease:<lane>       string with an expiry: the token of who looks after a lane
 --   :members :member:<member>        set; string with an expiry: what a present replica posts
 --   :said:<word>        string with an expiry: what a change was answered with
+--   :document:<kind>:<id> :parts:<id>                 hashes: what clients keep here
+--   :documents:of:<tenant kind>                       sorted set: in their order
+--   :documents:pending:<kind> :documents:ended:<kind> sorted sets: by the instant of their creation
 --   :meta :notes :credential:<id>                     hashes; string
 --
 -- Instants, amounts and token counts come and are kept as text: Lua's numbers would round them.
@@ -39,6 +42,9 @@ local function request_key(id) return NS .. ':r:' .. id end
 local function attempt_key(id) return NS .. ':t:' .. id end
 local function batch_key(id) return NS .. ':b:' .. id end
 local function lines_key(id) return NS .. ':lines:' .. id end
+
+local function document_key(kind, id) return NS .. ':document:' .. kind .. ':' .. id end
+local function documents_of(tenant, kind) return NS .. ':documents:of:' .. pair_word(tenant, kind) end
 
 local function advance(machine, state, event) return TABLES[machine][state .. ' ' .. event] end
 

@@ -1,4 +1,4 @@
--- The embedded store. Instants are unix seconds, amounts are picodollars, ids are text that sorts by time.
+-- The embedded store, as it was first; each further file makes of it the next version. Instants are unix seconds, amounts are picodollars, ids are text that sorts by time.
 -- Tables keep their rowid and index the id apart: inserts at the end of a b-tree are what makes accepting fast.
 
 CREATE TABLE meta (
@@ -38,16 +38,13 @@ CREATE TABLE requests (
     paid INTEGER,
     saved INTEGER,
     answer_headers BLOB,
-    answer_body BLOB,
-    webhook TEXT,
-    webhook_at REAL                       -- when it is to be called, once the request is final; NULL: not any more
+    answer_body BLOB
 );
 CREATE UNIQUE INDEX requests_by_id ON requests (id);
 CREATE UNIQUE INDEX requests_by_key ON requests (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX requests_undelivered ON requests (tenant, fingerprint) WHERE delivered_at IS NULL;
 CREATE INDEX requests_open ON requests (n) WHERE state = 'open';
 CREATE INDEX requests_finished ON requests (finished_at) WHERE finished_at IS NOT NULL;
-CREATE INDEX requests_webhooks ON requests (webhook_at) WHERE webhook_at IS NOT NULL AND finished_at IS NOT NULL;
 
 -- Which requests have changed, in order: for whoever keeps a copy of what is waiting. Old rows are swept.
 CREATE TABLE changes (
