@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from proxy.domain.decision import Reason
 from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId, UpstreamName
 from proxy.domain.tier import Tier
 
@@ -40,7 +41,9 @@ class LedgerRow:
     `paid_usd` is None where the price or the usage is unknown. `list_usd` is the standard-tier price of the same
     tokens for a `PRIMARY` row, what was paid for a `NATIVE` one, 0 for the others (nothing was delivered for them),
     None where unknown. `id` is the attempt's id for deferred work, the request's own for an urgent call, and made of
-    the provider's id for a batch by hand: booking twice is impossible.
+    the provider's id for a batch by hand: booking twice is impossible. `reason` is why its request got the tier that it
+    began at, None where nothing was decided. `observed_tier` is set where waiting was only observed: what the request
+    would have been deferred to, and `observed_usd` what it could then be expected to have cost.
     """
 
     id: str
@@ -59,6 +62,9 @@ class LedgerRow:
     usage: Usage | None
     paid_usd: Decimal | None
     list_usd: Decimal | None
+    reason: Reason | None = None
+    observed_tier: Tier | None = None
+    observed_usd: Decimal | None = None
 
     @property
     def saved_usd(self) -> Decimal | None:
@@ -75,4 +81,9 @@ def to_picodollars(amount: Decimal | None) -> int | None:
 
 def from_picodollars(amount: int | None) -> Decimal | None:
     """The amount for the store's integer."""
-    return None if amount is None else Decimal(amount) / PICODOLLARS_PER_DOLLAR
+    return None if amount is None else dollars(amount)
+
+
+def dollars(picodollars: int) -> Decimal:
+    """The amount of a sum, which is never unknown."""
+    return Decimal(picodollars) / PICODOLLARS_PER_DOLLAR

@@ -31,7 +31,7 @@ BATCH = (
 )
 LEDGER = (
     "id, request_id, attempt_id, batch_id, tenant, upstream, endpoint, model, policy, tier, kind, status, booked_at, "
-    "input_tokens, cached_tokens, output_tokens, paid, list"
+    "input_tokens, cached_tokens, output_tokens, paid, list, reason, observed_tier, observed"
 )
 REQUEST = (
     "id, tenant, upstream, credential, endpoint, model, body, fingerprint, idempotency_key, stream, include_usage, "
@@ -248,6 +248,9 @@ def ledger_row(row: LedgerRow) -> tuple[object, ...]:
         None if usage is None else usage.output_tokens,
         to_picodollars(row.paid_usd),
         to_picodollars(row.list_usd),
+        None if row.reason is None else row.reason.value,
+        None if row.observed_tier is None else row.observed_tier.value,
+        to_picodollars(row.observed_usd),
     )
 
 
@@ -277,6 +280,9 @@ def ledger_of(row: sqlite3.Row) -> LedgerRow:
         usage=usage,
         paid_usd=from_picodollars(row["paid"]),
         list_usd=from_picodollars(row["list"]),
+        reason=None if row["reason"] is None else Reason(row["reason"]),
+        observed_tier=None if row["observed_tier"] is None else Tier(row["observed_tier"]),
+        observed_usd=from_picodollars(row["observed"]),
     )
 
 

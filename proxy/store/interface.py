@@ -67,7 +67,9 @@ class Changes:
 class LedgerTotal:
     """Ledger rows summed by what distinguishes them. Sums are over rows whose amount is known.
 
-    `unknown_paid` and `unknown_list` count the rows that are not in `paid_usd` and `list_usd`.
+    `unknown_paid` and `unknown_list` count the rows that are not in `paid_usd` and `list_usd`. `observed_rows` are
+    those for which waiting was only observed; `observed_list_usd` is the list price of those of them for which both
+    prices are known, `observed_usd` what they would have cost: the difference is what would have been saved.
     """
 
     tenant: TenantId
@@ -83,6 +85,9 @@ class LedgerTotal:
     list_usd: Decimal
     unknown_paid: int
     unknown_list: int
+    observed_rows: int = 0
+    observed_usd: Decimal = Decimal(0)
+    observed_list_usd: Decimal = Decimal(0)
 
 
 class Word(StrEnum):

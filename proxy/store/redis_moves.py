@@ -12,13 +12,8 @@ from proxy.domain import moves
 from proxy.domain.batch import BatchOutcome
 from proxy.domain.lifecycle import AttemptEvent, BatchEvent, RequestEvent
 from proxy.domain.money import LedgerRow, to_picodollars
-from proxy.store.redis_codec import (
-    answer_fields,
-    batch_fields,
-    changed_fields,
-    lane_word,
-    ledger_entry,
-)
+from proxy.store.redis_codec import answer_fields, batch_fields, changed_fields, lane_word
+from proxy.store.redis_ledger import ledger_entry
 
 Encoded = dict[str, object]
 

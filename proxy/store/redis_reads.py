@@ -11,10 +11,11 @@ from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, AttemptState, Line
 from proxy.domain.batch import Batch
 from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId, UpstreamName
-from proxy.domain.money import LedgerRow, Purchase, from_picodollars
+from proxy.domain.money import LedgerRow, Purchase, dollars
 from proxy.domain.request import Queue, RequestState, RequestView, Waiting
 from proxy.domain.tier import Tier
 from proxy.store import redis_codec as codec
+from proxy.store import redis_ledger
 from proxy.store.interface import Changes, LedgerTotal
 from proxy.store.redis_pipe import Pipe, Reply
 
@@ -184,25 +185,25 @@ async def live_calls(link: Link) -> list[tuple[Attempt, Waiting]]:
 
 async def ledger(link: Link, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
     """Totals of a span of time: whole hours from their sums, parts of hours from their rows."""
-    sums: dict[codec.Group, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    first, last = codec.hour_of(since), "+inf" if math.isinf(until) else codec.hour_of(until)
+    sums: dict[redis_ledger.Group, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    first, last = redis_ledger.hour_of(since), "+inf" if math.isinf(until) else redis_ledger.hour_of(until)
     hours = [int(hour) for hour in await link.ask("ZRANGEBYSCORE", link.key("ledger", "hours"), first, last)]
     whole = [hour for hour in hours if since <= hour * 3600 and (hour + 1) * 3600 <= until]
     for totals in await link.ask_all(("HGETALL", link.key("ledger", "totals", str(hour))) for hour in whole):
         for field, amount in pairs(totals).items():
-            group, name = codec.total_field(field)
+            group, name = redis_ledger.total_field(field)
             sums[group][name] += int(amount)
     for hour in sorted(set(hours) - set(whole)):
         for row in await _rows_within(link, hour, since, until):
-            for name, count in codec.sums_of(row).items():
-                sums[codec.group_of(row)][name] += count
+            for name, count in redis_ledger.sums_of(row).items():
+                sums[redis_ledger.group_of(row)][name] += count
     return [_total_of(group, sums[group]) for group in sorted(sums) if tenant is None or group[0] == tenant]
 
 
 async def ledger_rows(link: Link, request_id: RequestId) -> list[LedgerRow]:
     """Every purchase for one request."""
     values = await link.ask("HVALS", link.key("ledger", "rows", request_id))
-    return [row for _, row in sorted((codec.ledger_of(value) for value in values), key=lambda pair: pair[0])]
+    return [row for _, row in sorted((redis_ledger.ledger_of(value) for value in values), key=lambda pair: pair[0])]
 
 
 async def notes(link: Link, prefix: str) -> dict[str, bytes]:
@@ -238,7 +239,7 @@ async def _rows_within(link: Link, hour: int, since: float, until: float) -> lis
     members = await link.ask("ZRANGEBYSCORE", link.key("ledger", "hour", str(hour)), repr(since), f"({until!r}")
     named = [member.decode().split(" ", 1) for member in members]
     values = await link.ask_all(("HGET", link.key("ledger", "rows", request), row) for request, row in named)
-    return [codec.ledger_of(value)[1] for value in values if value is not None]
+    return [redis_ledger.ledger_of(value)[1] for value in values if value is not None]
 
 
 async def _is_kept(link: Link, after: int, upto: int) -> bool:
@@ -263,11 +264,8 @@ def _id_of(number: int) -> str:
     return f"{number >> _SEQUENCE_BITS}-{number & ((1 << _SEQUENCE_BITS) - 1)}"
 
 
-def _total_of(group: codec.Group, sums: dict[str, int]) -> LedgerTotal:
+def _total_of(group: redis_ledger.Group, sums: dict[str, int]) -> LedgerTotal:
     tenant, upstream, model, tier, kind = group
-    paid, listed = from_picodollars(sums["paid"]), from_picodollars(sums["list"])
-    if paid is None or listed is None:
-        raise AssertionError("a sum is never null")
     return LedgerTotal(
         tenant=TenantId(tenant),
         upstream=UpstreamName(upstream),
@@ -278,8 +276,11 @@ def _total_of(group: codec.Group, sums: dict[str, int]) -> LedgerTotal:
         input_tokens=sums["input_tokens"],
         cached_tokens=sums["cached_tokens"],
         output_tokens=sums["output_tokens"],
-        paid_usd=paid,
-        list_usd=listed,
+        paid_usd=dollars(sums["paid"]),
+        list_usd=dollars(sums["list"]),
         unknown_paid=sums["unknown_paid"],
         unknown_list=sums["unknown_list"],
+        observed_rows=sums["observed_rows"],
+        observed_usd=dollars(sums["observed"]),
+        observed_list_usd=dollars(sums["observed_list"]),
     )

@@ -6,7 +6,7 @@ from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, Line
 from proxy.domain.batch import Batch
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId, UpstreamName
-from proxy.domain.money import LedgerRow, Purchase, from_picodollars
+from proxy.domain.money import LedgerRow, Purchase, dollars
 from proxy.domain.request import Queue, RequestState, RequestView, Waiting
 from proxy.domain.tier import Tier
 from proxy.store import codec
@@ -157,7 +157,9 @@ def ledger(db: sqlite3.Connection, since: float, until: float, tenant: TenantId 
         "SELECT tenant, upstream, model, tier, kind, count(*) AS count, "
         "coalesce(sum(input_tokens), 0) AS input_tokens, coalesce(sum(cached_tokens), 0) AS cached_tokens, "
         "coalesce(sum(output_tokens), 0) AS output_tokens, coalesce(sum(paid), 0) AS paid, "
-        "coalesce(sum(list), 0) AS list, sum(paid IS NULL) AS unknown_paid, sum(list IS NULL) AS unknown_list "
+        "coalesce(sum(list), 0) AS list, sum(paid IS NULL) AS unknown_paid, sum(list IS NULL) AS unknown_list, "
+        "count(observed_tier) AS observed_rows, coalesce(sum(iif(list IS NULL, 0, observed)), 0) AS observed, "
+        "coalesce(sum(iif(observed IS NULL, 0, list)), 0) AS observed_list "
         "FROM ledger WHERE booked_at >= :since AND booked_at < :until AND (:tenant IS NULL OR tenant = :tenant) "
         "GROUP BY tenant, upstream, model, tier, kind ORDER BY tenant, upstream, model, tier, kind",
         {"since": since, "until": until, "tenant": tenant},
@@ -166,9 +168,6 @@ def ledger(db: sqlite3.Connection, since: float, until: float, tenant: TenantId 
 
 
 def _total_of(row: sqlite3.Row) -> LedgerTotal:
-    paid, listed = from_picodollars(row["paid"]), from_picodollars(row["list"])
-    if paid is None or listed is None:
-        raise AssertionError("a sum is never null")
     return LedgerTotal(
         tenant=TenantId(row["tenant"]),
         upstream=UpstreamName(row["upstream"]),
@@ -179,10 +178,13 @@ def _total_of(row: sqlite3.Row) -> LedgerTotal:
         input_tokens=row["input_tokens"],
         cached_tokens=row["cached_tokens"],
         output_tokens=row["output_tokens"],
-        paid_usd=paid,
-        list_usd=listed,
+        paid_usd=dollars(row["paid"]),
+        list_usd=dollars(row["list"]),
         unknown_paid=row["unknown_paid"],
         unknown_list=row["unknown_list"],
+        observed_rows=row["observed_rows"],
+        observed_usd=dollars(row["observed"]),
+        observed_list_usd=dollars(row["observed_list"]),
     )
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from proxy.domain.batch import BatchOutcome, BatchState
+from proxy.domain.decision import Reason
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId
 from proxy.domain.money import Purchase
 from proxy.domain.moves import (
@@ -873,8 +874,28 @@ def test_a_ledger_row_comes_back_as_it_was_booked(open_store: OpenStore) -> None
         (one,) = await accepted(store, request())
         row = ledger(call_for(one))
         unread = replace(ledger(call_for(one)), usage=None, paid_usd=None, list_usd=None)
-        await store.book([row, unread])
-        assert await store.ledger_rows(one.id) == [row, unread]
+        observed = replace(
+            ledger(call_for(one)),
+            reason=Reason.DEADLINE_ALLOWS,
+            observed_tier=Tier.BATCH,
+            observed_usd=Decimal("0.26"),
+        )
+        await store.book([row, unread, observed])
+        assert await store.ledger_rows(one.id) == [row, unread, observed]
+
+    _play(open_store, story)
+
+
+def test_what_would_have_been_saved_is_summed_where_both_prices_are_known(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        (one,) = await accepted(store, request())
+        seen = replace(ledger(call_for(one), paid="0.5"), observed_tier=Tier.BATCH, observed_usd=Decimal("0.26"))
+        unpriced = replace(ledger(call_for(one), paid="0.5"), observed_tier=Tier.BATCH)
+        unlisted = replace(seen, id="unlisted", list_usd=None)
+        await store.book([seen, unpriced, unlisted, ledger(call_for(one))])
+        (total,) = await store.ledger(since=0.0, until=float("inf"))
+        assert (total.rows, total.observed_rows) == (4, 3)
+        assert (total.observed_usd, total.observed_list_usd) == (Decimal("0.26"), Decimal("0.5"))
 
     _play(open_store, story)
 

@@ -1,10 +1,9 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain.ids import TenantId, UpstreamName
 from proxy.domain.request import Lane
-from proxy.store.redis_codec import hour_of, lane_word, pair_word, total_field, undelivered_word
+from proxy.store.redis_codec import lane_word, pair_word, undelivered_word
 
 WORDS = st.text(alphabet="a: 1/é\0", max_size=6)
 
@@ -22,13 +21,3 @@ def test_the_length_is_in_bytes_as_lua_counts_it() -> None:
 def test_lanes_and_bodies_have_words_of_their_own() -> None:
     assert lane_word(Lane(UpstreamName("openai"), "gpt-5")) == "6:openai:gpt-5"
     assert undelivered_word(TenantId("alice"), "/v1/responses", b"\xab") == "5:alice:/v1/responses ab"
-
-
-def test_the_field_of_a_total_names_its_group_even_where_that_has_spaces() -> None:
-    field = b'["team a","openai","my model","batch","primary"] unknown_paid'
-    assert total_field(field) == (("team a", "openai", "my model", "batch", "primary"), "unknown_paid")
-
-
-@pytest.mark.parametrize(("at", "hour"), [(0.0, 0), (3599.999, 0), (3600.0, 1), (1_800_014_400.5, 500_004)])
-def test_an_instant_belongs_to_its_hour(at: float, hour: int) -> None:
-    assert hour_of(at) == hour

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from proxy.domain.ids import RequestId
 from proxy.runtime.clock import SystemClock
 from proxy.simulation.clock import LoopClock
 from proxy.simulation.loop import run
-from proxy.store.sqlite import SqliteStore
+from proxy.store.sqlite import SCHEMA_VERSION, SqliteStore
 from tests.store.samples import ALICE, accepted, request
 
 ACCEPTOR = """
@@ -88,22 +90,26 @@ def test_a_store_of_a_newer_standby_is_left_alone(tmp_path: Path) -> None:
     assert "newer Standby (schema 99)" in _refusal(tmp_path / "a.db")
 
 
-def test_a_store_of_an_older_standby_is_brought_up_to_date_with_what_is_in_it(tmp_path: Path) -> None:
-    async def before(store: SqliteStore) -> None:
-        await store.accept(request("req-old"))
-
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_a_store_of_an_older_standby_is_brought_up_to_date_with_what_is_in_it(tmp_path: Path, version: int) -> None:
     async def after(store: SqliteStore) -> None:
-        assert await store.get(RequestId("req-old")) is not None
+        assert await store.deployment() == "old"
+        assert [row.paid_usd for row in await store.ledger_rows(RequestId("req-old"))] == [Decimal(2)]
         await store.accept(request("req-new", webhook="https://a.example"))
         view = await store.get(RequestId("req-new"))
         assert view is not None
         assert view.webhook == "https://a.example"
 
-    _with_store(tmp_path / "a.db", before)
     db = sqlite3.connect(tmp_path / "a.db")
-    first = "DROP TABLE documents; DROP TABLE parts; DROP INDEX requests_webhooks;"
-    second = "ALTER TABLE requests DROP COLUMN webhook_at; ALTER TABLE requests DROP COLUMN webhook;"
-    db.executescript(first + second + "PRAGMA user_version = 1;")
+    for step in range(1, version + 1):
+        db.executescript((files("proxy.store") / "schema" / f"{step}.sql").read_text())
+    db.executescript(f"""
+        INSERT INTO meta (name, value) VALUES ('deployment', 'old');
+        INSERT INTO ledger
+            (id, request_id, tenant, upstream, endpoint, model, policy, tier, kind, status, booked_at, paid)
+            VALUES ('a', 'req-old', 't', 'u', '/v1', 'm', 'default', 'batch', 'primary', 200, 5.0, 2000000000000);
+        PRAGMA user_version = {version};
+    """)
     db.close()
     _with_store(tmp_path / "a.db", after)
 
