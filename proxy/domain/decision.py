@@ -52,6 +52,21 @@ class Delivery(StrEnum):
     """202 at once, then `GET /v1/deferred/{id}`."""
 
 
+class OnMiss(StrEnum):
+    """What is done where a batch will not be in time."""
+
+    ESCALATE = "escalate"
+    """The request moves to a faster tier while there is time."""
+    WAIT = "wait"
+    """It waits on for a batch, beyond its deadline if need be."""
+    FAIL = "fail"
+    """It ends at its deadline, with an error that says so."""
+
+
+CONFIDENCE_DEFAULT = 0.999
+"""The share of deadlines that are to be met where no policy says otherwise."""
+
+
 class Reason(StrEnum):
     """Why a request got its tier. A closed set: it is a metric label and a response header."""
 
@@ -78,6 +93,41 @@ class Reason(StrEnum):
     """The upstream sells no batches, and has calls to spare only when no others are made."""
     CAPACITY_SHORT = "capacity_short"
     """There is no time for a batch, nor room under the rate limits: a batch has the better odds."""
+    OBSERVED = "observed"
+    """It would have waited, but the policy only observes: it is bought at once."""
+
+
+class FlexObstacle(StrEnum):
+    """Why a request cannot be bought at flex, time left aside."""
+
+    NOT_SOLD = "not_sold"
+    NOT_ALLOWED = "not_allowed"
+    ENDPOINT = "endpoint"
+    PRICE_UNKNOWN = "price_unknown"
+    NOT_CHEAPER = "not_cheaper"
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """The numbers that a decision about a request with a deadline rests on, as they were at its instant.
+
+    `odds` is how likely a batch is to be in time, of the `odds_needed`; the `needs` are how much time before the
+    deadline each tier must have; the price shares are of the standard tier's price, None where one is unknown.
+    `covered` is whether the rate limits can carry the request synchronously if no batch answers it.
+    `batch_obstacle` is what speaks against a batch, time left aside.
+    """
+
+    left_seconds: float
+    odds: float
+    odds_needed: float
+    batch_needs_seconds: float
+    flex_needs_seconds: float
+    call_needs_seconds: float
+    batch_price_share: float | None
+    flex_price_share: float | None
+    covered: bool
+    batch_obstacle: Reason | None
+    flex_obstacle: FlexObstacle | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +136,9 @@ class Decision:
 
     `deadline_at` is None for urgent requests. `tiers` are those that a deferred request may be bought at; one that is
     bought at once has none. `best_effort` is whether the rate limits might not carry a deferred request in time, if
-    no batch answers it.
+    no batch answers it, or nothing is to be done for it. `confidence` is how sure its deadline is to be,
+    `retention_seconds` how long it is kept when it is finished, None: as configured. `grounds` are None where time
+    plays no part. `observed` is what would have been decided, had the policy not only observed.
     """
 
     tier: Tier
@@ -96,6 +148,11 @@ class Decision:
     delivery: Delivery = Delivery.HOLD
     tiers: frozenset[Tier] = frozenset()
     best_effort: bool = False
+    on_miss: OnMiss = OnMiss.ESCALATE
+    confidence: float = CONFIDENCE_DEFAULT
+    retention_seconds: float | None = None
+    grounds: Grounds | None = None
+    observed: "Decision | None" = None
 
     @property
     def is_deferred(self) -> bool:

@@ -8,14 +8,22 @@ from datetime import datetime, time
 from enum import StrEnum
 from fnmatch import translate
 
-from proxy.domain.decision import Delivery
+from proxy.domain.decision import CONFIDENCE_DEFAULT, Delivery, OnMiss
 from proxy.domain.tier import Tier
-from proxy.routing.terms import Terms
+from proxy.routing.terms import Budget, Terms
 
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
 _RULE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 DEFAULT_NAME = "default"
 """What the terms of requests are called that no rule matches."""
+
+
+class Mode(StrEnum):
+    """Whether decisions are carried out."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+    """Everything is bought at once, and what would have been deferred and saved is noted."""
 
 
 class Weekday(StrEnum):
@@ -94,6 +102,13 @@ class Then:
     - `delivery`: `hold` refuses 202 even to clients that ask for it.
     - `urgent`: nothing is deferred, whatever the client says.
     - `hint_may_defer`: whether a mere hint (`Priority: u=7`, `grpc-timeout`) may defer.
+    - `on_miss`: `escalate` buys synchronously what a batch will not answer in time, `wait` waits on for a batch, `fail`
+      ends the request at its deadline.
+    - `confidence`: the share of deadlines that is to be met, under 1. With `on_miss: escalate` it says how slow a
+      synchronous call is reckoned with; with the others, how likely a batch must be in time to be tried at all.
+    - `budget`: what each tenant may spend in a day, all that it buys counted, before requests of this rule are refused.
+    - `retention_seconds`: how long a finished request and its answer are kept. Left out: as configured.
+    - `mode`: `observe` defers nothing and notes what would have been. Left out: as configured.
     """
 
     deadline_seconds: float | None = None
@@ -103,6 +118,11 @@ class Then:
     delivery: Delivery | None = None
     urgent: bool = False
     hint_may_defer: bool = False
+    on_miss: OnMiss = OnMiss.ESCALATE
+    confidence: float = CONFIDENCE_DEFAULT
+    budget: Budget | None = None
+    retention_seconds: float | None = None
+    mode: Mode | None = None
 
     def __post_init__(self) -> None:
         if self.urgent and self.deadline_seconds is not None:
@@ -119,8 +139,9 @@ class Then:
                 "give a longer one"
             )
 
-    def terms(self, policy: str) -> Terms:
-        """The same as the planner knows it, under the rule's name."""
+    def terms(self, policy: str, mode: Mode = Mode.ENFORCE) -> Terms:
+        """The same as the planner knows it, under the rule's name. `mode` is the one that holds where none is said."""
+        mode = self.mode or mode
         return Terms(
             policy=policy,
             tiers=self.tiers,
@@ -130,6 +151,11 @@ class Then:
             deadline_max_seconds=self.deadline_max_seconds,
             delivery=self.delivery,
             hint_may_defer=self.hint_may_defer,
+            on_miss=self.on_miss,
+            confidence=self.confidence,
+            budget=self.budget,
+            retention_seconds=self.retention_seconds,
+            observe=mode is Mode.OBSERVE,
         )
 
 
@@ -164,13 +190,13 @@ class PolicyFile:
 
 
 class Policy:
-    """The rules in force. `terms` is asked once per request and never fails."""
+    """The rules in force. `terms` is asked once per request and never fails. `mode` is that of rules without one."""
 
-    def __init__(self, file: PolicyFile) -> None:
+    def __init__(self, file: PolicyFile, mode: Mode = Mode.ENFORCE) -> None:
         self.file = file
         self.rules = file.rules
-        self._compiled = [(_conditions(rule.match), rule.then.terms(rule.name)) for rule in file.rules]
-        self._default = file.default.terms(DEFAULT_NAME)
+        self._compiled = [(_conditions(rule.match), rule.then.terms(rule.name, mode)) for rule in file.rules]
+        self._default = file.default.terms(DEFAULT_NAME, mode)
 
     def __repr__(self) -> str:
         return f"<Policy {', '.join(rule.name for rule in self.rules) or 'without rules'}>"

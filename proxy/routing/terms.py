@@ -1,9 +1,32 @@
 """What a policy grants one request: the words that policies and the planner share. No matching, no deciding."""
 
 from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
 
-from proxy.domain.decision import Delivery
+from proxy.domain.decision import CONFIDENCE_DEFAULT, Delivery, OnMiss
 from proxy.domain.tier import Tier
+
+
+class OverBudget(StrEnum):
+    """What a tenant that has spent its day's budget may still send."""
+
+    DEFERRABLE_ONLY = "deferrable_only"
+    """Requests that can wait. Urgent ones are refused."""
+    REFUSE = "refuse"
+    """Nothing until the next day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What each tenant may spend in a day of the configured time zone, in dollars, as far as prices are known."""
+
+    usd_per_day: Decimal
+    over: OverBudget = OverBudget.DEFERRABLE_ONLY
+
+    def __post_init__(self) -> None:
+        if self.usd_per_day <= 0:
+            raise ValueError(f"usd_per_day: {self.usd_per_day} is no budget; give more than 0, or leave budget out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +46,12 @@ class Terms:
     - `delivery`: HOLD refuses 202 even to clients that ask for it. None and ASYNC both leave it to the client: a 202
       that nobody asked for would break every stock SDK.
     - `hint_may_defer`: whether a hint alone (RFC 9218 `Priority`, `grpc-timeout`, `X-Server-Timeout`) may defer.
+    - `on_miss`: what is done where a batch will not be in time.
+    - `confidence`: the share of deadlines that is to be met. With ESCALATE it says how slow a synchronous call is
+      reckoned with; with the others, which never move, how likely a batch must be in time to be tried at all.
+    - `budget`: what the tenant may spend in a day, all that it buys counted. None: there is no limit.
+    - `retention_seconds`: how long a finished request and its answer are kept. None: as configured.
+    - `observe`: nothing is deferred; what would have been is noted.
     """
 
     policy: str = "default"
@@ -33,12 +62,20 @@ class Terms:
     deadline_max_seconds: float | None = None
     delivery: Delivery | None = None
     hint_may_defer: bool = False
+    on_miss: OnMiss = OnMiss.ESCALATE
+    confidence: float = CONFIDENCE_DEFAULT
+    budget: Budget | None = None
+    retention_seconds: float | None = None
+    observe: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("default_deadline_seconds", "deadline_min_seconds", "deadline_max_seconds"):
+        names = ("default_deadline_seconds", "deadline_min_seconds", "deadline_max_seconds", "retention_seconds")
+        for name in names:
             seconds: float | None = getattr(self, name)
             if seconds is not None and not 0 < seconds < float("inf"):
                 raise ValueError(f"{name}: {seconds} is not a time to wait; give more than 0 seconds, or leave it out")
+        if not 0 <= self.confidence < 1:
+            raise ValueError(f"confidence: {self.confidence} is no share under 1; give one, such as 0.99")
         if self.deadline_min_seconds is None or self.deadline_max_seconds is None:
             return
         if self.deadline_min_seconds > self.deadline_max_seconds:
