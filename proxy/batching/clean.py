@@ -29,8 +29,8 @@ async def clean(desk: Desk, batch: Batch) -> None:
 
 async def sweep_store(desk: Desk, now: float) -> None:
     """Delete what is past its retention."""
-    finished_before = now - desk.settings.retention_seconds
-    while await desk.store.sweep(finished_before=finished_before, limit=SWEEP_REQUESTS) == SWEEP_REQUESTS:
+    kept_seconds = desk.settings.retention_seconds
+    while await desk.store.sweep(now=now, retention_seconds=kept_seconds, limit=SWEEP_REQUESTS) == SWEEP_REQUESTS:
         pass
 
 

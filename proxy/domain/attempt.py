@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from proxy.domain.decision import Reason
 from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId
 from proxy.domain.tier import Tier
 
@@ -51,3 +52,4 @@ class Line:
     accepted_at: float
     deadline_at: float
     body: bytes
+    reason: Reason = Reason.DEADLINE_ALLOWS

@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from proxy.domain.decision import Delivery, Reason
+from proxy.domain.decision import CONFIDENCE_DEFAULT, Delivery, Grounds, OnMiss, Reason
 from proxy.domain.ids import BatchId, CredentialId, RequestId, TenantId, UpstreamName
 from proxy.domain.tier import Tier
 
@@ -67,7 +67,9 @@ class Request:
     `stream` and `include_usage` say in which shape the client wants the answer.
     `estimated_tokens` is the prompt's size for the provider's enqueued-token budget.
     `tiers` are those that it may be bought at: without BATCH it waits for a call only.
-    `webhook` is the URL that is told when it has its final state.
+    `webhook` is the URL that is told when it has its final state. `on_miss` and `confidence` are its policy's word
+    about the deadline; `retention_seconds` is how long it is kept when it is finished, None: as configured. `grounds`
+    are the numbers that its decision rests on.
     """
 
     id: RequestId
@@ -86,6 +88,10 @@ class Request:
     deadline_at: float
     tiers: frozenset[Tier] = frozenset({Tier.BATCH, Tier.STANDARD})
     webhook: str | None = None
+    on_miss: OnMiss = OnMiss.ESCALATE
+    confidence: float = CONFIDENCE_DEFAULT
+    retention_seconds: float | None = None
+    grounds: Grounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,9 @@ class RequestView:
     paid_usd: Decimal | None
     saved_usd: Decimal | None
     webhook: str | None = None
+    on_miss: OnMiss = OnMiss.ESCALATE
+    confidence: float = CONFIDENCE_DEFAULT
+    grounds: Grounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +163,6 @@ class Waiting:
     body_bytes: int
     estimated_tokens: int
     tiers: frozenset[Tier] = frozenset({Tier.BATCH, Tier.STANDARD})
+    on_miss: OnMiss = OnMiss.ESCALATE
+    confidence: float = CONFIDENCE_DEFAULT
+    reason: Reason = Reason.DEADLINE_ALLOWS

@@ -9,7 +9,7 @@ import msgspec
 from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, AttemptKind, AttemptState, Line
 from proxy.domain.batch import Batch, BatchOutcome, BatchState
-from proxy.domain.decision import Delivery, Reason
+from proxy.domain.decision import Delivery, Grounds, OnMiss, Reason
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow, Purchase, Usage, from_picodollars, to_picodollars
 from proxy.domain.request import Queue, Request, RequestState, RequestView, Stage, Waiting
@@ -18,11 +18,11 @@ from proxy.domain.tier import Tier
 VIEW = (
     "id, tenant, upstream, credential, endpoint, model, fingerprint, idempotency_key, stream, include_usage, delivery, "
     "policy, reason, accepted_at, deadline_at, state, stage, tries, batch_id, finished_at, delivered_at, status, tier, "
-    "paid, saved, webhook"
+    "paid, saved, webhook, on_miss, confidence, grounds"
 )
 WAITING = (
     "id, tenant, upstream, credential, endpoint, model, policy, stage, batch_id, tries, ready_at, accepted_at, "
-    "deadline_at, length(body) AS body_bytes, estimated_tokens, tiers"
+    "deadline_at, length(body) AS body_bytes, estimated_tokens, tiers, on_miss, confidence, reason"
 )
 BATCH = (
     "id, upstream, credential, endpoint, model, state, lines, body_bytes, estimated_tokens, created_at, deadline_at, "
@@ -35,11 +35,13 @@ LEDGER = (
 )
 REQUEST = (
     "id, tenant, upstream, credential, endpoint, model, body, fingerprint, idempotency_key, stream, include_usage, "
-    "delivery, policy, reason, estimated_tokens, accepted_at, deadline_at, ready_at, tiers, webhook, webhook_at"
+    "delivery, policy, reason, estimated_tokens, accepted_at, deadline_at, ready_at, tiers, webhook, webhook_at, "
+    "on_miss, confidence, retention, grounds"
 )
 
 _encode_rows = msgspec.json.Encoder().encode
 _encode_headers = msgspec.json.Encoder().encode
+_decode_grounds = msgspec.json.Decoder(Grounds).decode
 _decode_headers = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 
 
@@ -73,6 +75,10 @@ def request_row(request: Request) -> tuple[object, ...]:
         _tiers_word(request.tiers),
         request.webhook,
         None if request.webhook is None else request.accepted_at,
+        request.on_miss.value,
+        request.confidence,
+        request.retention_seconds,
+        grounds_json(request.grounds),
     )
 
 
@@ -102,6 +108,9 @@ def view_of(row: sqlite3.Row) -> RequestView:
         paid_usd=from_picodollars(row["paid"]),
         saved_usd=from_picodollars(row["saved"]),
         webhook=row["webhook"],
+        on_miss=OnMiss(row["on_miss"]),
+        confidence=row["confidence"],
+        grounds=read_grounds(row["grounds"]),
     )
 
 
@@ -128,7 +137,25 @@ def waiting_of(row: sqlite3.Row) -> Waiting:
         body_bytes=row["body_bytes"],
         estimated_tokens=row["estimated_tokens"],
         tiers=_tiers_of(row["tiers"]),
+        on_miss=OnMiss(row["on_miss"]),
+        confidence=row["confidence"],
+        reason=Reason(row["reason"]),
     )
+
+
+def grounds_json(grounds: Grounds | None) -> bytes | None:
+    """A decision's numbers for their column or field."""
+    return None if grounds is None else _encode_rows(grounds)
+
+
+def read_grounds(content: bytes | None) -> Grounds | None:
+    """The same read back. Those of another version, which may have had other numbers, are not known any more."""
+    if content is None:
+        return None
+    try:
+        return _decode_grounds(content)
+    except msgspec.ValidationError:
+        return None
 
 
 @lru_cache(maxsize=16)
@@ -211,6 +238,7 @@ def line_of(row: sqlite3.Row) -> Line:
         accepted_at=row["accepted_at"],
         deadline_at=row["deadline_at"],
         body=row["body"],
+        reason=Reason(row["reason"]),
     )
 
 

@@ -234,6 +234,7 @@ class Store(Protocol):
     async def watch(self, heard: Callable[[Heard], None]) -> None:
         """Until cancelled, tell what all processes do. Returns at once where there is no other process."""
 
-    async def sweep(self, *, finished_before: float, limit: int) -> int:
-        """Delete final requests (with bodies, answers and dead attempts) finished before the instant, and CLEANED or
-        ABANDONED batches without live lines. Ledger rows stay. Returns how many requests went; at most `limit`."""
+    async def sweep(self, *, now: float, retention_seconds: float, limit: int) -> int:
+        """Delete final requests (with bodies, answers and dead attempts) that are past their retention, which is
+        `retention_seconds` for those without one of their own, and CLEANED or ABANDONED batches without live lines.
+        Ledger rows stay. Returns how many requests went; at most `limit`."""

@@ -23,6 +23,7 @@ from proxy.domain.moves import Applied, Conflict, Move, MoveResult
 from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView, Waiting
 from proxy.store import redis_codec as codec
 from proxy.store import redis_moves, redis_reads
+from proxy.store.codec import grounds_json
 from proxy.store.interface import Accepted, Changes, Credential, Existing, Heard, LedgerTotal, Word
 from proxy.store.redis_pipe import Pipe, Reply, Script
 from proxy.store.redis_reads import PAGE, Link, pairs
@@ -121,6 +122,8 @@ class RedisStore:
             repr(request.accepted_at),
             codec.facts_of(request),
             request.webhook or "",
+            "" if request.retention_seconds is None else repr(request.retention_seconds),
+            grounds_json(request.grounds) or "",
             request.body,
         )
         if not used:
@@ -213,8 +216,8 @@ class RedisStore:
     async def notes(self, prefix: str) -> dict[str, bytes]:
         return await redis_reads.notes(self._link, prefix)
 
-    async def sweep(self, *, finished_before: float, limit: int) -> int:
-        return int(await self._script("sweep", repr(finished_before), limit))
+    async def sweep(self, *, now: float, retention_seconds: float, limit: int) -> int:
+        return int(await self._script("sweep", repr(now - retention_seconds), repr(now), limit))
 
     async def lease(self, lanes: Sequence[Lane], seconds: float) -> set[Lane]:
         words = [codec.lane_word(lane) for lane in lanes]

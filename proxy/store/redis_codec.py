@@ -7,14 +7,18 @@ import msgspec
 from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, AttemptKind, AttemptState, Line
 from proxy.domain.batch import Batch, BatchOutcome, BatchState
-from proxy.domain.decision import Delivery, Reason
+from proxy.domain.decision import CONFIDENCE_DEFAULT, Delivery, OnMiss, Reason
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import from_picodollars
 from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView, Stage, Waiting
 from proxy.domain.tier import Tier
+from proxy.store.codec import read_grounds
 
 Value = bytes | None
-VIEW = ("f", "state", "stage", "tries", "batch", "finished", "delivered", "status", "tier", "paid", "saved", "webhook")
+VIEW = (
+    *("f", "state", "stage", "tries", "batch", "finished", "delivered", "status", "tier", "paid", "saved", "webhook"),
+    "grounds",
+)
 """Fields of a request's hash for `view_of`, in its order."""
 WAITING = ("f", "state", "stage", "tries", "batch", "ready")
 """Fields of a request's hash for `waiting_of`, in its order."""
@@ -55,6 +59,8 @@ class Facts(msgspec.Struct, array_like=True, frozen=True):
     accepted_at: float
     deadline_at: float
     tiers: tuple[str, ...]
+    on_miss: str = OnMiss.ESCALATE.value
+    confidence: float = CONFIDENCE_DEFAULT
 
     @property
     def queue(self) -> Queue:
@@ -99,6 +105,8 @@ def facts_of(request: Request) -> bytes:
             accepted_at=request.accepted_at,
             deadline_at=request.deadline_at,
             tiers=tuple(tier.value for tier in Tier if tier in request.tiers),
+            on_miss=request.on_miss.value,
+            confidence=request.confidence,
         )
     )
 
@@ -110,7 +118,7 @@ def undelivered_word(tenant: TenantId, endpoint: str, fingerprint: bytes) -> str
 
 def view_of(request_id: RequestId, values: Sequence[Value]) -> RequestView | None:
     """A request's `VIEW` fields; None for one that is not there."""
-    raw, state, stage, tries, batch, finished, delivered, status, tier, paid, saved, webhook = values
+    raw, state, stage, tries, batch, finished, delivered, status, tier, paid, saved, webhook, grounds = values
     if raw is None or state is None or stage is None:
         return None
     facts = _decode_facts(raw)
@@ -138,6 +146,9 @@ def view_of(request_id: RequestId, values: Sequence[Value]) -> RequestView | Non
         paid_usd=from_picodollars(None if paid is None else int(paid)),
         saved_usd=from_picodollars(None if saved is None else int(saved)),
         webhook=None if webhook is None else webhook.decode(),
+        on_miss=OnMiss(facts.on_miss),
+        confidence=facts.confidence,
+        grounds=read_grounds(grounds),
     )
 
 
@@ -163,6 +174,9 @@ def waiting_of(request_id: RequestId, values: Sequence[Value], *, even_final: bo
         body_bytes=facts.body_bytes,
         estimated_tokens=facts.estimated_tokens,
         tiers=frozenset(Tier(tier) for tier in facts.tiers),
+        on_miss=OnMiss(facts.on_miss),
+        confidence=facts.confidence,
+        reason=Reason(facts.reason),
     )
 
 
@@ -178,6 +192,7 @@ def line_of(attempt_id: AttemptId, request_id: RequestId, state: AttemptState, r
         accepted_at=facts.accepted_at,
         deadline_at=facts.deadline_at,
         body=body,
+        reason=Reason(facts.reason),
     )
 
 

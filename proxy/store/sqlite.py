@@ -29,7 +29,7 @@ from proxy.store.sqlite_inline import InlineWorker
 from proxy.store.sqlite_shelf import SqliteShelf
 from proxy.store.sqlite_writer import Worker
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """How many steps `schema/` has: a new file takes them all, an older one those that it lacks."""
 BUSY_MILLISECONDS = 5_000
 CHANGES_KEPT = 100_000
@@ -201,8 +201,8 @@ class SqliteStore:
     async def watch(self, heard: Callable[[Heard], None]) -> None:
         del heard
 
-    async def sweep(self, *, finished_before: float, limit: int) -> int:
-        return await self._writes.do(lambda db: _sweep(db, finished_before, limit))
+    async def sweep(self, *, now: float, retention_seconds: float, limit: int) -> int:
+        return await self._writes.do(lambda db: _sweep(db, now, retention_seconds, limit))
 
     @property
     def _writes(self) -> Worker | InlineWorker:
@@ -264,12 +264,15 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         db.executescript(f"BEGIN IMMEDIATE; {text} PRAGMA user_version = {step}; COMMIT;")
 
 
-def _sweep(db: sqlite3.Connection, finished_before: float, limit: int) -> int:
+def _sweep(db: sqlite3.Connection, now: float, retention_seconds: float, limit: int) -> int:
     """Delete final requests whose attempts are all dead, and closed batches that no attempt speaks of any more."""
+    finished_before = now - retention_seconds
     rows = db.execute(
-        "SELECT n FROM requests WHERE finished_at < ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE request_n = "
-        "requests.n AND attempts.state IN ('written', 'sent')) ORDER BY finished_at LIMIT ?",
-        (finished_before, limit),
+        "SELECT n FROM requests WHERE ((retention IS NULL AND finished_at < ?) "
+        "OR (retention IS NOT NULL AND finished_at IS NOT NULL AND finished_at + retention < ?)) "
+        "AND NOT EXISTS (SELECT 1 FROM attempts WHERE request_n = requests.n "
+        "AND attempts.state IN ('written', 'sent')) LIMIT ?",
+        (finished_before, now, limit),
     ).fetchall()
     gone = [(row["n"],) for row in rows]
     db.executemany("DELETE FROM attempts WHERE request_n = ?", gone)

@@ -131,7 +131,7 @@ def lines(db: sqlite3.Connection, batch_id: BatchId, after: AttemptId | None, li
     """A page of a batch's live lines."""
     rows = db.execute(
         "SELECT a.id AS attempt_id, a.state AS attempt_state, r.id AS request_id, r.tenant AS tenant, "
-        "r.policy AS policy, r.accepted_at AS accepted_at, r.deadline_at AS deadline_at, "
+        "r.policy AS policy, r.accepted_at AS accepted_at, r.deadline_at AS deadline_at, r.reason AS reason, "
         f"{'r.body' if bodies else 'zeroblob(0)'} AS body "
         "FROM attempts AS a JOIN requests AS r ON r.n = a.request_n "
         "WHERE a.batch_id = ? AND a.state IN ('written', 'sent') AND a.id > ? ORDER BY a.id LIMIT ?",

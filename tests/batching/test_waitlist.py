@@ -132,7 +132,7 @@ def test_a_copy_that_has_missed_too_much_is_made_anew(tmp_path: Path, monkeypatc
         await store.apply([RequestCancelled(gone.id, 100.0)])
         await accepted(store, kept)
         await in_flight(store, request())
-        await store.sweep(finished_before=200.0, limit=10)
+        await store.sweep(now=200.0, retention_seconds=0.0, limit=10)
         assert (await store.changes(1)).whole
         await waitlist.refresh()
         (ids,) = shown(waitlist).values()

@@ -33,6 +33,7 @@ def request(
     deadline_at: float = 10_000.0,
     tiers: frozenset[Tier] = frozenset({Tier.BATCH, Tier.STANDARD}),
     webhook: str | None = None,
+    retention_seconds: float | None = None,
 ) -> Request:
     return Request(
         id=RequestId(name or f"req-{next(_numbers):06}"),
@@ -51,6 +52,7 @@ def request(
         deadline_at=deadline_at,
         tiers=tiers,
         webhook=webhook,
+        retention_seconds=retention_seconds,
     )
 
 

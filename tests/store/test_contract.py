@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from proxy.domain.batch import BatchOutcome, BatchState
-from proxy.domain.decision import Reason
+from proxy.domain.decision import FlexObstacle, Grounds, OnMiss, Reason
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId
 from proxy.domain.money import Purchase
 from proxy.domain.moves import (
@@ -255,7 +255,7 @@ def test_what_was_swept_in_the_meantime_is_gone_too(open_store: OpenStore) -> No
         await accepted(store, one)
         first = await store.changes(None)
         await store.apply([RequestCancelled(one.id, 100.0)])
-        assert await store.sweep(finished_before=200.0, limit=10) == 1
+        assert await store.sweep(now=200.0, retention_seconds=0.0, limit=10) == 1
         assert (await store.changes(first.upto)).gone == [one.id]
 
     _play(open_store, story)
@@ -646,7 +646,7 @@ def test_a_webhook_is_due_from_its_requests_end_until_it_is_said_to_be_done(open
         view = await store.get(one.id)
         assert view is not None
         assert view.webhook == "https://a.example/x"
-        await store.sweep(finished_before=8_000.0, limit=9)
+        await store.sweep(now=8_000.0, retention_seconds=0.0, limit=9)
         assert await store.webhooks_due(9_000.0, 9) == []
 
     _play(open_store, story)
@@ -915,12 +915,68 @@ def test_sweeping_removes_what_is_past_its_retention_and_keeps_the_ledger(open_s
                 AttemptAnswered(second.id, 900.0, answer(), ledger(second)),
             ]
         )
-        assert await store.sweep(finished_before=500.0, limit=10) == 1
+        assert await store.sweep(now=500.0, retention_seconds=0.0, limit=10) == 1
         assert await store.get(old.id) is None
         assert await store.get(fresh.id) is not None
         assert await store.get(unfinished.id) is not None
         assert len(await store.ledger_rows(old.id)) == 1
-        assert await store.sweep(finished_before=500.0, limit=10) == 0
+        assert await store.sweep(now=500.0, retention_seconds=0.0, limit=10) == 0
+
+    _play(open_store, story)
+
+
+def test_a_request_may_have_a_retention_of_its_own(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        short, usual, long = request(retention_seconds=10.0), request(), request(retention_seconds=9_000.0)
+        await accepted(store, short, usual, long)
+        await store.apply([RequestCancelled(one.id, 200.0) for one in (short, usual, long)])
+        assert await store.sweep(now=210.0, retention_seconds=100.0, limit=10) == 0
+        assert await store.sweep(now=210.1, retention_seconds=100.0, limit=10) == 1
+        assert await store.get(short.id) is None
+        assert await store.sweep(now=300.1, retention_seconds=100.0, limit=10) == 1
+        assert await store.get(usual.id) is None
+        assert await store.get(long.id) is not None
+        assert await store.sweep(now=9_200.1, retention_seconds=100.0, limit=10) == 1
+
+    _play(open_store, story)
+
+
+def test_no_more_are_swept_than_wanted(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        requests = await accepted(store, *(request(retention_seconds=n * 10.0 if n % 2 else None) for n in range(1, 7)))
+        await store.apply([RequestCancelled(one.id, 200.0) for one in requests])
+        swept = [await store.sweep(now=900.0, retention_seconds=1.0, limit=4) for _ in range(3)]
+        assert swept == [4, 2, 0]
+
+    _play(open_store, story)
+
+
+def test_what_a_policy_said_about_a_request_is_kept(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        grounds = Grounds(
+            left_seconds=3600.0,
+            odds=0.9,
+            odds_needed=0.23,
+            batch_needs_seconds=400.0,
+            flex_needs_seconds=240.0,
+            call_needs_seconds=120.0,
+            batch_price_share=0.5,
+            flex_price_share=None,
+            covered=True,
+            batch_obstacle=None,
+            flex_obstacle=FlexObstacle.PRICE_UNKNOWN,
+        )
+        one = replace(
+            request(), on_miss=OnMiss.WAIT, confidence=0.9, grounds=grounds, reason=Reason.DEADLINE_ALLOWS_FLEX
+        )
+        _, (line,) = await in_flight(store, one)
+        view = await store.get(one.id)
+        assert view is not None
+        assert (view.on_miss, view.confidence, view.grounds) == (OnMiss.WAIT, 0.9, grounds)
+        (waiting,) = (await store.changes(None)).waiting
+        assert (waiting.on_miss, waiting.confidence, waiting.reason) == (OnMiss.WAIT, 0.9, one.reason)
+        (there,) = await store.lines(line.batch_id or BatchId(""), after=None, limit=9)
+        assert there.reason is one.reason
 
     _play(open_store, story)
 
@@ -930,7 +986,7 @@ def test_a_finished_request_whose_line_is_still_at_the_provider_is_not_swept(ope
         one = request()
         await in_flight(store, one)
         await store.apply([RequestCancelled(one.id, 120.0)])
-        assert await store.sweep(finished_before=500.0, limit=10) == 0
+        assert await store.sweep(now=500.0, retention_seconds=0.0, limit=10) == 0
 
     _play(open_store, story)
 

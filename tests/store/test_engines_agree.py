@@ -160,7 +160,7 @@ def test_both_engines_do_the_same(tmp_path: Path, shared_redis: Servers, steps: 
             ours, theirs = [await _state(store, script) for store in stores]
             assert ours == theirs
             _judge_stages(ours)
-            swept = [await store.sweep(finished_before=script.at, limit=99) for store in stores]
+            swept = [await store.sweep(now=script.at, retention_seconds=0.0, limit=99) for store in stores]
             assert swept[0] == swept[1]
             assert await _state(stores[0], script) == await _state(stores[1], script)
         finally:

@@ -1,7 +1,9 @@
--- ARGV: id, tenant, endpoint, fingerprint, idempotency key or '', lane, instant, facts, webhook or '', body.
+-- ARGV: id, tenant, endpoint, fingerprint, idempotency key or '', lane, instant, facts, webhook or '', its own retention in
+-- seconds or '', grounds or '', body.
 -- Returns '' when the request is stored, else the id of the request that has used the key.
 
-local id, tenant, endpoint, fingerprint, idempotency_key, lane, at, facts, webhook, body = unpack(ARGV)
+local id, tenant, endpoint, fingerprint, idempotency_key, lane, at, facts, webhook, retention, grounds, body =
+  unpack(ARGV)
 if call('EXISTS', request_key(id)) == 1 then return '' end -- asked again after a lost reply
 if idempotency_key ~= '' then
   local name = idempotency_name(tenant, idempotency_key)
@@ -13,6 +15,8 @@ local n = call('INCR', NS .. ':n')
 call('HSET', request_key(id), 'n', n, 'f', facts, 'body', body, 'lane', lane, 'state', 'open', 'stage', 'queued',
   'tries', 0, 'ready', at)
 if webhook ~= '' then call('HSET', request_key(id), 'webhook', webhook) end
+if retention ~= '' then call('HSET', request_key(id), 'retention', retention) end
+if grounds ~= '' then call('HSET', request_key(id), 'grounds', grounds) end
 call('ZADD', NS .. ':all', n, id)
 call('ZADD', NS .. ':of:' .. tenant, n, id)
 call('ZADD', NS .. ':in:open', n, id)

@@ -24,7 +24,12 @@ local function finish(id, state, m)
   if m.body then call('HSET', key, 'answer', ARGV[3 + m.body]) end
   call('ZREM', NS .. ':in:open', id)
   call('ZADD', NS .. ':in:' .. state, n, id)
-  call('ZADD', NS .. ':finished', m.at, id)
+  local retention = call('HGET', key, 'retention')
+  if retention then
+    call('ZADD', NS .. ':kept', string.format('%.17g', tonumber(m.at) + tonumber(retention)), id)
+  else
+    call('ZADD', NS .. ':finished', m.at, id)
+  end
   if call('HEXISTS', key, 'webhook') == 1 then call('ZADD', NS .. ':webhooks', m.at, id) end
   changed(id, state)
 end

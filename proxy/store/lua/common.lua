@@ -11,6 +11,7 @@
 --   :undelivered:<tenant endpoint fingerprint>        sorted set: what a retried call may be attached to
 --   :key:<tenant idempotency-key>                     string: its request
 --   :finished           sorted set: final requests by the instant they became so
+--   :kept               sorted set: those with a retention of their own, by its end
 --   :webhooks           sorted set: final requests whose webhook is to be called, by the instant
 --   :batches:open :batches:closed :batches:version    sorted sets, and a counter of the changes to batches
 --   :changes            stream: requests (r) that have changed, with their states (s), or whose client has returned
