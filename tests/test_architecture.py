@@ -126,6 +126,7 @@ TESTED_ELSEWHERE = {
     "batching/stage.py": "stories/test_deferred.py",
     "batching/submit.py": "stories/test_recovery.py",
     "server/admin.py": "server/test_app.py",
+    "server/deciding.py": "stories/test_deferred.py",
     "server/deferred.py": "stories/test_holding.py",
     "server/hold.py": "stories/test_holding.py",
     "server/intake.py": "stories/test_deferred.py",

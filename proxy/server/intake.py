@@ -5,21 +5,17 @@ streams. A deferred call is validated and durable before anything is answered.
 """
 
 import hashlib
-from dataclasses import replace
-from datetime import datetime
 
 from aiohttp import web
 
 from proxy.delivery.attach import accept_or_attach
 from proxy.domain.decision import Delivery, Urgency
 from proxy.domain.errors import ClientFault
-from proxy.domain.events import RequestAccepted, RequestAttached, RequestDecided, ShadowLimited
+from proxy.domain.events import RequestAttached, RequestDecided
 from proxy.domain.ids import RequestId
 from proxy.domain.request import Queue, Request
-from proxy.routing import planner
-from proxy.routing.policy import Facts
-from proxy.routing.terms import Terms
 from proxy.server.auth import Caller
+from proxy.server.deciding import Asked, announce_accepted, decide
 from proxy.server.deferred import accepted
 from proxy.server.exchange import Exchange
 from proxy.server.hold import Held, hold
@@ -152,48 +148,26 @@ def _without_own_metadata(exchange: Exchange) -> bytes | None:
 
 def _decide(house: House, exchange: Exchange, urgency: Urgency) -> None:
     """Give the exchange its decision; one whose body was not read keeps the one that it came with."""
-    hints, body = exchange.hints, exchange.body
+    hints, body, caller = exchange.hints, exchange.body, exchange.caller
     if hints is None or body is None:
         return
-    facts = Facts(
-        model=exchange.model,
-        endpoint=exchange.endpoint,
-        tenant=exchange.caller.tenant,
-        key=exchange.caller.key,
-        headers=exchange.request.headers,
-        metadata=hints.metadata,
-        stream=hints.stream,
-        has_tools=hints.has_tools,
-        input_tokens=estimate_tokens(body),
-        output_tokens=hints.max_output_tokens,
-        local_time=datetime.fromtimestamp(exchange.started_at, house.timezone),
-    )
-    sold = exchange.account.upstream.capabilities
-    exchange.decision = planner.decide(
-        urgency=urgency,
-        terms=_with_key_default(house.policy.terms(facts), exchange.caller),
-        offer=planner.Offer(
-            batch=house.batch_is_sold(exchange.account, exchange.started_at),
-            flex=sold.flex,
-            endpoints=sold.endpoints,
-            idle=sold.capacity is not None and not sold.batch,
+    exchange.decision = decide(
+        house,
+        Asked(
+            tenant=caller.tenant,
+            key=caller.key,
+            key_deadline_seconds=caller.deadline_seconds,
+            account=exchange.account,
+            endpoint=exchange.endpoint,
+            model=exchange.model,
+            body=body,
+            hints=hints,
+            headers=exchange.request.headers,
+            urgency=urgency,
+            at=exchange.started_at,
         ),
-        endpoint=exchange.endpoint,
-        model=exchange.model,
-        body_bytes=len(body),
-        line_bytes_max=sold.bytes_max,
-        book=house.prices,
-        now=exchange.started_at,
-        outlook=house.outlook(exchange.account.upstream.name, exchange.model, exchange.started_at),
     )
     exchange.body = _without_own_metadata(exchange)
-
-
-def _with_key_default(terms: Terms, caller: Caller) -> Terms:
-    """A key's own default comes before the policy's."""
-    if caller.deadline_seconds is None:
-        return terms
-    return replace(terms, default_deadline_seconds=caller.deadline_seconds)
 
 
 async def _defer(house: House, exchange: Exchange, urgency: Urgency) -> web.StreamResponse:
@@ -203,7 +177,7 @@ async def _defer(house: House, exchange: Exchange, urgency: Urgency) -> web.Stre
         house.store, new, retry_count=_retry_count(exchange.request), is_held=house.holds.is_held
     )
     if attached.by is None:
-        _announce_accepted(house, exchange, new)
+        announce_accepted(house, new, exchange.decision)
         house.poke_engine()
     else:
         house.announce(RequestAttached(attached.request_id, attached.by, exchange.started_at))
@@ -245,27 +219,6 @@ def _webhook(house: House, request: web.BaseRequest) -> str | None:
     if url is not None:
         house.webhooks.require_allowed(url)
     return url
-
-
-def _announce_accepted(house: House, exchange: Exchange, new: Request) -> None:
-    now, upstream, model = exchange.started_at, new.queue.upstream, new.queue.model
-    house.announce(
-        RequestAccepted(
-            new.id,
-            new.tenant,
-            upstream,
-            model,
-            new.queue.endpoint,
-            new.policy,
-            exchange.decision.tier,
-            new.deadline_at,
-            exchange.decision.best_effort,
-            now,
-        )
-    )
-    over = house.limits.of(upstream, model, now).shadow.arrive(new.estimated_tokens, now)
-    if over is not None:
-        house.announce(ShadowLimited(upstream, model, over, now))
 
 
 async def _deliver(house: House, exchange: Exchange, urgency: Urgency, request_id: RequestId) -> web.StreamResponse:
