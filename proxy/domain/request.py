@@ -63,7 +63,7 @@ class Request:
     """One accepted deferred request, as it is stored.
 
     `body` is the line's body: the client's JSON without what batches refuse and without Standby's own metadata.
-    `fingerprint` is the SHA-256 of the client's original body: it finds the work that an SDK's retry belongs to.
+    `fingerprint` says what the client's body says, in any spelling: it finds the work that an SDK's retry belongs to.
     `stream` and `include_usage` say in which shape the client wants the answer.
     `estimated_tokens` is the prompt's size for the provider's enqueued-token budget.
     `tiers` are those that it may be bought at: without BATCH it waits for a call only.

@@ -4,8 +4,6 @@ A call with a JSON body to a route that sells tokens is read far enough to decid
 streams. A deferred call is validated and durable before anything is answered.
 """
 
-import hashlib
-
 from aiohttp import web
 
 from proxy.delivery.attach import accept_or_attach
@@ -24,7 +22,7 @@ from proxy.server.models import is_about_models, model_in
 from proxy.server.unpack import unpacked_request
 from proxy.server.urgent import serve_at_once
 from proxy.wire import webhooks
-from proxy.wire.body import estimate_tokens, read_hints, without_own_metadata
+from proxy.wire.body import estimate_tokens, fingerprint, read_hints, without_own_metadata
 from proxy.wire.lines import line_body, validate
 from proxy.wire.patience import identify
 from proxy.wire.urgency import Prefix, read_urgency
@@ -199,7 +197,7 @@ async def _request(house: House, exchange: Exchange) -> Request:
         tenant=exchange.caller.tenant,
         queue=Queue(upstream.name, credential, exchange.endpoint, exchange.model),
         body=line,
-        fingerprint=hashlib.sha256(body).digest(),
+        fingerprint=fingerprint(plain),
         idempotency_key=exchange.request.headers.get("Idempotency-Key"),
         stream=hints.stream,
         include_usage=hints.include_usage,

@@ -8,9 +8,11 @@ A body is JSON in UTF-8 as of RFC 8259, without a byte order mark; half a surrog
 comes twice the last one counts, as in every common parser; rewriting a body keeps only that one.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 
 import msgspec
 
@@ -60,6 +62,8 @@ class _Wanted(msgspec.Struct):
 
 _decode_wanted = msgspec.json.Decoder(_Wanted).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_digits = msgspec.json.Decoder(dict[str, object], float_hook=Decimal).decode
+_encode_sorted = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 def read_hints(body: bytes) -> BodyHints:
@@ -111,6 +115,19 @@ def without_own_metadata(body: bytes) -> bytes:
     else:
         del fields["metadata"]
     return msgspec.json.encode(fields)
+
+
+def fingerprint(body: bytes) -> bytes:
+    """The SHA-256 of what the body says: the same for any order of keys, white space and spelling of strings.
+
+    Standby's own metadata is no part of it. Numbers are what is written: 1, 1.0 and "1" are three values. Raises
+    `ClientFault` 400 for what is no JSON object.
+    """
+    try:
+        content = _decode_digits(without_own_metadata(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidOperation) as error:
+        raise not_json(body, error) from error
+    return hashlib.sha256(_encode_sorted(content)).digest()
 
 
 def estimate_tokens(body: bytes) -> int:

@@ -127,6 +127,26 @@ def test_a_compressed_body_is_read_and_an_unreadable_one_refused(urgency: str, t
     play(tmp_path, story)
 
 
+def test_the_same_call_in_another_spelling_is_the_same_work(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        said = {"model": "gpt-4o-mini", "messages": [{"content": "hello", "role": "user"}]}
+        turned = json.dumps(dict(reversed(said.items())), indent=2).encode()
+        spellings = {turned: "X-Spelled: plain", gzip.compress(_body("hello")): "Content-Encoding: gzip"}
+        sends = [(_body("hello"), "X-Spelled: first"), *spellings.items()]
+        heads = ("Idempotency-Key: once", "X-Deadline: 4h", "Prefer: respond-async", "Connection: close", KEY)
+        seen = set()
+        for body, spelled in sends:
+            received = await _talk(world, _head(*heads, spelled, f"Content-Length: {len(body)}") + body)
+            assert received.startswith(b"HTTP/1.1 202 ")
+            seen.add(json.loads(received.partition(b"\r\n\r\n")[2])["id"])
+        assert len(seen) == 1
+        other = _body("something else")
+        received = await _talk(world, _head(*heads, f"Content-Length: {len(other)}") + other)
+        assert received.startswith(b"HTTP/1.1 422 ")
+
+    play(tmp_path, story)
+
+
 @pytest.mark.parametrize(
     ("path", "tier"),
     [

@@ -1,13 +1,14 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain.errors import ClientFault
-from proxy.wire.body import BodyHints, estimate_tokens, read_hints, top_level_fields, without_own_metadata
+from proxy.wire.body import BodyHints, estimate_tokens, fingerprint, read_hints, top_level_fields, without_own_metadata
 from tests.wire.anything import JSON_VALUES, damaged, encoded, objects_with
 
 FIELDS = (
@@ -188,3 +189,45 @@ def test_only_own_words_are_lost(fields: dict[str, object], words: dict[str, obj
 @pytest.mark.parametrize(("size", "tokens"), [(0, 1), (1, 1), (4, 1), (5, 2), (4000, 1000)])
 def test_four_bytes_are_a_token(size: int, tokens: int) -> None:
     assert estimate_tokens(b"x" * size) == tokens
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (b'{"a":1,"b":{"c":2,"d":[1,2]}}', b'{ "b": {"d": [1, 2],\n"c": 2}, "a": 1 }'),
+        (b'{"a":"A\\u00e9"}', '{"a":"\\u0041é"}'.encode()),
+        (b'{"a":1,"a":2}', b'{"a":2}'),
+        (b'{"a":1,"metadata":{"deadline":"2h","k":"v"}}', b'{"metadata":{"k":"v","priority":"urgent"},"a":1}'),
+        (b'{"a":1,"metadata":{"deadline":"2h"}}', b'{"a":1}'),
+    ],
+)
+def test_what_says_the_same_has_the_same_fingerprint(one: bytes, other: bytes) -> None:
+    assert fingerprint(one) == fingerprint(other)
+
+
+DIFFERENT = [
+    *(b"1", b"1.0", b"1.00", b'"1"', b"true", b"[1]", b"null", b"{}", b"[]", b'""', b"false", b"0", b"0.0"),
+    *(b"[1,2]", b"[2,1]", b"[[1],2]", b'{"b":1}', b'{"b":"1"}', b'"A"', b'"a"', b'"\xc3\xa9"', b'"e\xcc\x81"'),
+    *(b"9007199254740992", b"9007199254740993", b"123456789012345678901234567890", b"123456789012345678901234567891"),
+    *(b"0.1", b"0.1000000000000000055511151231257827", b"1e400", b"2e400", b"1e-400"),
+]
+
+
+def test_what_says_something_else_has_another_fingerprint() -> None:
+    assert len({fingerprint(b'{"a":%b}' % value) for value in DIFFERENT}) == len(DIFFERENT)
+
+
+@given(objects_with("model", "metadata", "messages"), st.randoms())
+def test_no_order_of_keys_changes_the_fingerprint(fields: dict[str, object], random: Random) -> None:
+    names = list(fields)
+    random.shuffle(names)
+    shuffled = {name: fields[name] for name in names}
+    assert fingerprint(json.dumps(fields).encode()) == fingerprint(json.dumps(shuffled, indent=2).encode())
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[1]", b'{"a":', b'{"a":"\xff"}', b'{"a":1e9999999999999999999}', b'{"a":' + b"[" * TOO_DEEP]
+)
+def test_what_is_no_json_object_has_no_fingerprint(body: bytes) -> None:
+    with pytest.raises(ClientFault):
+        fingerprint(body)
