@@ -4,6 +4,7 @@ Every field has the default that is in force without a file, so an empty file is
 keys, an SQLite store in the working directory, loopback only.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from proxy.domain.ids import UpstreamName
 from proxy.routing.planner import Settings as PlannerSettings
 from proxy.routing.pricing import ModelPrice
 from proxy.routing.ratelimit import Settings as LimitSettings
-from proxy.server.auth import KEY_HEADERS, ProxyKey
+from proxy.server.auth import KEY_HEADERS, OperatorKey, ProxyKey
 from proxy.server.settings import Settings as ServerSettings
 from proxy.wire.durations import parse_duration
 from proxy.wire.lines import BATCH_ENDPOINTS, STRIPPED
@@ -310,6 +311,21 @@ def check(config: Config, environ: Mapping[str, str]) -> None:
 
     if config.webhooks.hosts:
         read_webhook_secrets(config, environ)
+    read_operator_key(config, environ)
+
+
+def read_operator_key(config: Config, environ: Mapping[str, str]) -> OperatorKey:
+    """Whose key shows the operator's routes. Raises `ConfigFault` for one that is unsafe, or that buys as well."""
+    variable = config.server.operator_key_env
+    key = environ.get(variable) or None
+    digest = hashlib.sha256((key or "").encode()).hexdigest()
+    bought_with = {environ.get(upstream.api_key_env or "") for upstream in config.upstreams}
+    if key is not None and (key in bought_with or any(digest == proxy_key.sha256 for proxy_key in config.keys)):
+        raise ConfigFault(f"{variable} (server.operator_key_env) holds a key that buys; the operator needs another one")
+    try:
+        return OperatorKey(variable, key)
+    except ValueError as error:
+        raise ConfigFault(f"{variable} (server.operator_key_env) {error}") from error
 
 
 def read_webhook_secrets(config: Config, environ: Mapping[str, str]) -> WebhookSecrets:

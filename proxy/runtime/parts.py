@@ -16,7 +16,7 @@ from proxy.domain.ids import CredentialId, IdSource
 from proxy.routing.latencybook import LatencyBook
 from proxy.routing.pricing import PriceBook
 from proxy.server.accounts import Account, Accounts
-from proxy.server.auth import Doorman
+from proxy.server.auth import Doorman, OperatorKey
 from proxy.store import redis
 from proxy.store.interface import Store
 from proxy.store.redis import RedisStore
@@ -87,10 +87,10 @@ def build_upstream(
     )
 
 
-def build_doorman(config: Config, vault: Vault, accounts: Accounts) -> Doorman:
+def build_doorman(config: Config, vault: Vault, accounts: Accounts, operator: OperatorKey) -> Doorman:
     """Who lets callers in: by proxy keys where there are any, else by their own."""
     has_configured = any(account.auth is not None for account in accounts)
-    return Doorman(config.keys, vault.tenant_of, has_configured_credential=has_configured)
+    return Doorman(config.keys, vault.tenant_of, has_configured_credential=has_configured, operator=operator)
 
 
 def build_desk(

@@ -17,7 +17,7 @@ from aiohttp import web
 from proxy.batching.desk import Desk
 from proxy.batching.engine import Engine
 from proxy.batching.membership import HOUSEKEEPING, Membership
-from proxy.config.settings import Config
+from proxy.config.settings import Config, read_operator_key
 from proxy.delivery.holds import Holds
 from proxy.delivery.webhooks import Webhooks
 from proxy.domain.clock import Clock
@@ -39,6 +39,7 @@ from proxy.runtime.reload import PolicyWatch
 from proxy.runtime.state import State
 from proxy.server.accounts import Account, Accounts
 from proxy.server.app import App
+from proxy.server.auth import Doorman
 from proxy.server.booking import Bookings
 from proxy.server.house import House
 from proxy.server.leavers import Leavers
@@ -172,12 +173,19 @@ async def _build(
     async def metrics_page(openmetrics: bool) -> tuple[bytes, str]:  # noqa: FBT001  the seam's own shape
         return metrics.render(await state.gauges(), openmetrics=openmetrics)
 
-    house = _house(config, desk, engine, accounts, session, policy_watch, webhooks=webhooks, metrics_page=metrics_page)
+    house = _house(
+        config,
+        desk,
+        engine,
+        accounts,
+        session,
+        policy_watch,
+        doorman=build_doorman(config, vault, accounts, read_operator_key(config, environ)),
+        webhooks=webhooks,
+        metrics_page=metrics_page,
+    )
     state = State(desk=desk, engine=engine, house=house, announcer=announcer, membership=membership)
-    announcer.connect(engine.listen)
-    announcer.connect(desk.mixes.listen)
-    announcer.connect(desk.call_times.listen)
-    connect(announcer, metrics, house.holds, with_logs=with_logs)
+    connect(announcer, desk, engine, metrics, house.holds, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(
         host=config.server.host,
@@ -201,6 +209,7 @@ def _house(
     session: aiohttp.ClientSession,
     policy_watch: PolicyWatch,
     *,
+    doorman: Doorman,
     webhooks: Webhooks,
     metrics_page: Callable[[bool], Awaitable[tuple[bytes, str]]],
 ) -> House:
@@ -209,7 +218,7 @@ def _house(
         settings=config.server,
         store=desk.store,
         vault=desk.vault,
-        doorman=build_doorman(config, desk.vault, accounts),
+        doorman=doorman,
         accounts=accounts,
         session=session,
         prices=desk.prices,
@@ -237,8 +246,13 @@ def _known(config: Config, policy_watch: PolicyWatch) -> Known:
     return Known({upstream.name: () for upstream in config.upstreams}, policies)
 
 
-def connect(announcer: Announcer, metrics: Metrics, holds: Holds, *, with_logs: bool) -> None:
-    """Who listens to events. `holds` is the only listener that changes what happens next: it wakes held clients."""
+def connect(
+    announcer: Announcer, desk: Desk, engine: Engine, metrics: Metrics, holds: Holds, *, with_logs: bool
+) -> None:
+    """Who listens to events. Two change what happens next: the engine learns, and `holds` wakes held clients."""
+    announcer.connect(engine.listen)
+    announcer.connect(desk.mixes.listen)
+    announcer.connect(desk.call_times.listen)
     announcer.connect(holds.listen)
     announcer.connect(metrics.listen)
     if with_logs:

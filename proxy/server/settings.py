@@ -1,5 +1,6 @@
 """The server's own settings."""
 
+import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -15,6 +16,7 @@ class Settings:
     - `backlog`: connections that may wait to be accepted; bursts need a large one.
     - `body_max_bytes`: the largest body of a call that Standby has to read; uploads are streamed and not limited.
     - `hold`: how connections are kept alive while an answer is being bought.
+    - `operator_key_env`: the environment variable that holds the operator's key; unset, there is no operator.
     - `return_grace_seconds`: how long after its client has left an unsubmitted held request is given up.
     - `drain_seconds`: how long calls may go on when the process is told to stop.
     - `come_back_seconds`: what held clients are told to wait before they try again, when the process stops.
@@ -26,6 +28,7 @@ class Settings:
     backlog: int = 4096
     body_max_bytes: int = 64 * 2**20
     hold: patience.Settings = field(default_factory=patience.Settings)
+    operator_key_env: str = "STANDBY_OPERATOR_KEY"
     return_grace_seconds: float = 180.0
     drain_seconds: float = 30.0
     come_back_seconds: float = 5.0
@@ -33,6 +36,9 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:  # noqa: PLR2004  TCP's range
             raise ValueError(f"port: {self.port} is no TCP port; give 1 to 65535, or 0 for any free one")
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.operator_key_env):
+            # what stands there is not repeated: it may be the key
+            raise ValueError("operator_key_env: must be the name of a variable, such as STANDBY_OPERATOR_KEY")
         if self.backlog < 1:
             raise ValueError("backlog: must be at least 1")
         if self.body_max_bytes < 1:

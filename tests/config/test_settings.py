@@ -14,6 +14,7 @@ from proxy.config.settings import (
     UpstreamSettings,
     check,
     default_policy,
+    read_operator_key,
     shown_url,
     with_overrides,
 )
@@ -257,6 +258,34 @@ def test_where_every_tenant_has_a_webhook_secret_of_its_own_no_other_is_needed()
     file = WEBHOOKS + KEYED.replace("sha256:", "webhook_secret_env: MINE, sha256:") + "upstreams: [{api_key_env: K}]"
     check(read(file), {"K": "x", "MINE": WEBHOOK_SECRET})
     assert "MINE is not set" in refusal(file, {"K": "x"})
+
+
+OPERATORS = "operator-of-this-proxy"
+
+
+def test_an_operators_key_is_read_from_the_variable_that_is_named() -> None:
+    config = read("server: {operator_key_env: MINE}")
+    operator = read_operator_key(config, {"MINE": OPERATORS})
+    assert operator.is_shown({"authorization": f"Bearer {OPERATORS}"})
+    assert not read_operator_key(config, {"STANDBY_OPERATOR_KEY": OPERATORS}).is_shown({"api-key": OPERATORS})
+    assert not read_operator_key(config, {"MINE": ""}).is_shown({"api-key": ""})
+
+
+def test_an_operators_key_that_is_unsafe_is_refused_and_not_repeated() -> None:
+    told = refusal("", {"STANDBY_OPERATOR_KEY": "hunter2"})
+    assert told.startswith("STANDBY_OPERATOR_KEY (server.operator_key_env) must have at least 16 characters")
+    assert "hunter2" not in told
+    file = KEYED.replace(hashlib.sha256(b"k").hexdigest(), hashlib.sha256(OPERATORS.encode()).hexdigest())
+    as_proxy_key = refusal(file + "upstreams: [{api_key_env: K}]", {"K": "x", "STANDBY_OPERATOR_KEY": OPERATORS})
+    as_upstreams = refusal("upstreams: [{api_key_env: K}]", {"K": OPERATORS, "STANDBY_OPERATOR_KEY": OPERATORS})
+    for told in (as_proxy_key, as_upstreams):
+        assert "holds a key that buys; the operator needs another one" in told
+        assert OPERATORS not in told
+
+
+def test_an_operators_key_itself_does_not_belong_into_the_file() -> None:
+    told = refusal("server: {operator_key_env: sk-operator-of-this-proxy}")
+    assert told == "f.yaml:1: operator_key_env: must be the name of a variable, such as STANDBY_OPERATOR_KEY"
 
 
 def test_the_command_line_overrides_the_file() -> None:

@@ -134,6 +134,20 @@ def test_proxy_keys_map_to_tenants_and_buy_with_the_upstreams_credential(tmp_pat
     )
 
 
+def test_an_operators_key_is_never_sent_upstream(tmp_path: Path) -> None:
+    operators = "operator-of-this-proxy"
+
+    async def story(world: World) -> None:
+        for path in ("/v1/chat/completions", "/v1/files", "/v1/models"):
+            answer = await world.ask("x", key=operators, path=path)
+            assert (answer.status, answer.json["error"]["code"]) == (403, "operator_key")
+        deferred = await world.ask("y", key=operators, deadline="2h")
+        assert (deferred.status, deferred.json["error"]["code"]) == (403, "operator_key")
+        assert (await world.account())["accounts"] == {}
+
+    play(tmp_path, story, environ={"STANDBY_OPERATOR_KEY": operators})
+
+
 def test_a_gzipped_request_body_is_read_deferred_and_answered(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         packed = gzip.compress(json.dumps(CHAT).encode())
