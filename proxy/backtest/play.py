@@ -210,9 +210,10 @@ def _decide(world: _World, row: Row) -> Decision:
     urgency = Urgency()
     if row.within_seconds is not None:
         urgency = Urgency(UrgencySource.HEADER, deadline_at=now + row.within_seconds)
+    terms = world.play.policy.terms(facts)
     return planner.decide(
         urgency=urgency,
-        terms=world.play.policy.terms(facts),
+        terms=terms,
         offer=planner.Offer(batch=True, flex=world.provider.capabilities.flex, endpoints=BATCH_ENDPOINTS),
         endpoint=ENDPOINT,
         model=row.model,
@@ -220,7 +221,7 @@ def _decide(world: _World, row: Row) -> Decision:
         line_bytes_max=world.provider.capabilities.bytes_max,
         book=world.play.prices,
         now=now,
-        outlook=world.engine.outlook(NAME, row.model, now),
+        outlook=world.engine.outlook(NAME, row.model, now, terms.confidence),
     )
 
 
@@ -243,6 +244,8 @@ def _request(row: Row, request_id: RequestId, decision: Decision, now: float) ->
         accepted_at=now,
         deadline_at=decision.deadline_at,
         tiers=decision.tiers,
+        on_miss=decision.on_miss,
+        confidence=decision.confidence,
     )
 
 

@@ -4,10 +4,11 @@ import asyncio
 import math
 
 from proxy.batching.desk import Desk
-from proxy.batching.escalate import Due
-from proxy.batching.settle import Delivery, Owed, lost_row, settle
+from proxy.batching.escalate import Due, gives_up_at
+from proxy.batching.settle import Delivery, lost_row, owed_to, settle
 from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, AttemptKind
+from proxy.domain.decision import OnMiss
 from proxy.domain.errors import Retry, StoreFault, UpstreamFault
 from proxy.domain.events import (
     OutcomeLabel,
@@ -113,7 +114,7 @@ async def _call_answered(desk: Desk, waiting: Waiting, attempt: Attempt, bought:
         desk.flex_capacity(queue.upstream, queue.model).served()
     else:
         desk.call_times.observe(queue.upstream, queue.model, now - attempt.created_at)
-    await _settle_for_certain(desk, Delivery(_owed(waiting), attempt.id, None, bought.answer))
+    await _settle_for_certain(desk, Delivery(owed_to(waiting), attempt.id, None, bought.answer))
 
 
 async def _settle_for_certain(desk: Desk, delivery: Delivery) -> None:
@@ -159,7 +160,7 @@ async def _call_failed(desk: Desk, waiting: Waiting, attempt: Attempt, fault: Up
         await _refuse(desk, waiting, attempt.id, fault.message, fault.after_seconds or 0.0)
         return
     now = desk.clock.now()
-    row = lost_row(_owed(waiting), attempt.id, attempt.tier, now)
+    row = lost_row(owed_to(waiting), attempt.id, attempt.tier, now)
     ready_at = now + _note_failure(desk, waiting, fault.message)
     if await desk.move(AttemptLost(attempt.id, now, ready_at, row)):
         desk.announce(WasteBooked(row))
@@ -179,15 +180,13 @@ def _note_failure(desk: Desk, waiting: Waiting, refusal: str) -> float:
     return desk.backoff_seconds(failures)
 
 
-def _owed(waiting: Waiting) -> Owed:
-    return Owed(waiting.id, waiting.tenant, waiting.queue, waiting.policy, waiting.accepted_at, waiting.deadline_at)
-
-
 async def expire(desk: Desk, waiting: Waiting) -> None:
-    """The deadline and the overtime are over: tell the client why there is no answer."""
+    """The request's time is over: tell the client why there is no answer."""
     now = desk.clock.now()
-    refusal = desk.memory.last_refusal.get(waiting.id, "no tier of the upstream gave one")
-    message = f"No answer by the deadline and {desk.settings.escalate.overtime_seconds:g} s beyond it: {refusal}"
+    refusal = desk.memory.last_refusal.get(waiting.id, _silence(waiting))
+    beyond_seconds = gives_up_at(desk, waiting) - waiting.deadline_at
+    beyond = f" and {beyond_seconds:g} s beyond it" if beyond_seconds else ""
+    message = f"No answer by the deadline{beyond}: {refusal}"
     body = error_body(status=GATEWAY_TIMEOUT, message=message, code="deadline_exceeded")
     headers = (("Content-Type", "application/json"), ("x-should-retry", "false"))
     answer = Answer(GATEWAY_TIMEOUT, headers, body, Tier.STANDARD)
@@ -212,3 +211,10 @@ async def expire(desk: Desk, waiting: Waiting) -> None:
             row=None,
         )
     )
+
+
+def _silence(waiting: Waiting) -> str:
+    """Why there is no answer, where upstream has refused none."""
+    if waiting.on_miss is OnMiss.ESCALATE:
+        return "no tier of the upstream gave one"
+    return f"no batch gave one, and the policy {waiting.policy!r} buys none synchronously (on_miss: {waiting.on_miss})"

@@ -138,7 +138,7 @@ def _answer(output: OutputLine) -> Answer:
 
 
 def _owed(batch: Batch, line: Line) -> Owed:
-    return Owed(line.request_id, line.tenant, batch.queue, line.policy, line.accepted_at, line.deadline_at)
+    return Owed(line.request_id, line.tenant, batch.queue, line.policy, line.accepted_at, line.deadline_at, line.reason)
 
 
 async def _say_missing(desk: Desk, batch: Batch, reading: _Reading) -> None:

@@ -11,6 +11,7 @@ from proxy.batching.settings import Settings
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.clock import Clock
 from proxy.domain.credential import Auth
+from proxy.domain.decision import CONFIDENCE_DEFAULT
 from proxy.domain.errors import StoreFault
 from proxy.domain.events import Announce, BatchTierLost
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, IdSource, RequestId, UpstreamName
@@ -123,42 +124,47 @@ class Desk:
             raise StoreFault(f"upstream {name!r} has deferred requests but is no longer configured")
         return upstream
 
-    def batch_needs_seconds(self, upstream: UpstreamName, model: str, now: float) -> float:
-        """How much time before its deadline a request must have for a batch to be tried, a call after it included.
+    def batch_needs_seconds(self, upstream: UpstreamName, model: str, now: float, rescue_seconds: float) -> float:
+        """How much time before its deadline a request must have for a batch to be tried, and for a call after it, which
+        takes `rescue_seconds`.
 
         Learned, but never more than was believed before there was experience: when batches get slow, requests are
         deferred all the same. They lose little, because an unfinished line is not billed, and calling them all at once
         would only move the crowd to where the rate limit is.
         """
-        odds = planner.odds_needed(self.prices.batch_share(model), self.planning.billed_twice_share)
+        odds = self.odds_needed(model)
         learned = self.latencies.of(upstream, model).quantile(odds, now)
-        rescue = self.call_needs_seconds(upstream, model)
-        return min(learned, self.latencies.prior.quantile(odds, now)) + rescue
+        return min(learned, self.latencies.prior.quantile(odds, now)) + rescue_seconds
+
+    def odds_needed(self, model: str) -> float:
+        """How likely a batch must be in time to be worth trying."""
+        return planner.odds_needed(self.prices.batch_share(model), self.planning.billed_twice_share)
 
     def escalation(self, upstream: UpstreamName, model: str) -> escalation.Settings:
         """How careful to be with a model: its calls may take longer than the configured service time."""
-        settings = self.settings.escalate
-        worst_seconds = self.call_times.worst_seconds(upstream, model)
-        return (
-            settings if worst_seconds <= settings.service_seconds else replace(settings, service_seconds=worst_seconds)
-        )
+        service_seconds = self.service_seconds(upstream, model, CONFIDENCE_DEFAULT)
+        return replace(self.settings.escalate, service_seconds=service_seconds)
 
-    def call_needs_seconds(self, upstream: UpstreamName, model: str) -> float:
-        """How much time before its deadline a request needs for a synchronous call."""
-        settings = self.escalation(upstream, model)
-        return settings.margin_seconds + settings.service_seconds
+    def service_seconds(self, upstream: UpstreamName, model: str, confidence: float) -> float:
+        """How long a synchronous call is reckoned with, to be right so often; no less than is configured."""
+        seen_seconds = self.call_times.within_seconds(upstream, model, confidence)
+        return max(seen_seconds, self.settings.escalate.service_seconds)
 
     def outlook(
-        self, upstream: UpstreamName, model: str, now: float, covers: Callable[[float], bool]
+        self, upstream: UpstreamName, model: str, now: float, covers: Callable[[float], bool], confidence: float
     ) -> planner.Outlook:
         """What the planner has to know of an upstream's model at this moment."""
-        rescue = self.call_needs_seconds(upstream, model)
+        rescue = self.settings.escalate.margin_seconds + self.service_seconds(upstream, model, confidence)
+        times = self.latencies.of(upstream, model)
         return planner.Outlook(
-            batch_needs_seconds=self.batch_needs_seconds(upstream, model, now),
+            batch_needs_seconds=self.batch_needs_seconds(upstream, model, now, rescue),
             call_needs_seconds=rescue,
             flex_needs_seconds=rescue + self.settings.flex.lead_seconds,
             flex_under_seconds=self.planning.flex_under_seconds,
             covers=covers,
+            odds=lambda within_seconds: times.chance(within_seconds, now),
+            time_for=lambda odds: times.quantile(odds, now),
+            odds_needed=self.odds_needed(model),
             mix=self.mixes.of(upstream, model),
         )
 

@@ -17,6 +17,7 @@ from proxy.batching.desk import Desk
 from proxy.batching.membership import HOUSEKEEPING, Membership
 from proxy.batching.waitlist import Waitlist
 from proxy.domain.batch import Batch, BatchState
+from proxy.domain.decision import CONFIDENCE_DEFAULT
 from proxy.domain.errors import StandbyError, UpstreamFault
 from proxy.domain.events import AnyEvent, RequestAccepted, StepFailed
 from proxy.domain.ids import BatchId, RequestId, UpstreamName
@@ -80,10 +81,12 @@ class Engine:
         within_seconds = self._desk.settings.look_seconds if event.tier is Tier.BATCH else self._soon_seconds()
         self._look_within(within_seconds, event.upstream)
 
-    def outlook(self, upstream: UpstreamName, model: str, now: float) -> Outlook:
-        """What the planner has to know of an upstream's model."""
+    def outlook(
+        self, upstream: UpstreamName, model: str, now: float, confidence: float = CONFIDENCE_DEFAULT
+    ) -> Outlook:
+        """What the planner has to know of an upstream's model, for a deadline that is to be met so surely."""
         return self._desk.outlook(
-            upstream, model, now, lambda deadline_at: self._covers(upstream, model, deadline_at, now)
+            upstream, model, now, lambda deadline_at: self._covers(upstream, model, deadline_at, now), confidence
         )
 
     def _covers(self, upstream: UpstreamName, model: str, deadline_at: float, now: float) -> bool:

@@ -10,12 +10,14 @@ import math
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from operator import itemgetter
 
 from proxy.batching.desk import Desk
 from proxy.batching.waitlist import Waitlist
 from proxy.domain.batch import Batch, BatchState
+from proxy.domain.decision import CONFIDENCE_DEFAULT, OnMiss
 from proxy.domain.events import EscalationReason
 from proxy.domain.ids import UpstreamName
 from proxy.domain.moves import BatchAbandoned, CancelRequested
@@ -66,40 +68,55 @@ class Look:
 
 def look(desk: Desk, upstream: UpstreamName, waitlist: Waitlist, batches: Sequence[Batch], now: float) -> Look:
     """Who must move now. `waitlist` is fresh, `batches` are the upstream's that no step is under way for."""
-    settings = desk.settings.escalate
     found = Look(math.inf)
-    for model, everybody in waitlist.groups(upstream):
+    for model, moving, resting in waitlist.groups(upstream):
         if not desk.keeps(Lane(upstream, model)):
             continue
         found.look_again_at = min(found.look_again_at, now + desk.settings.look_seconds)
-        idle = [waiting for waiting in everybody if not waiting.calling or waiting.id in desk.memory.at_flex]
-        over = bisect_right(idle, now - settings.overtime_seconds, key=lambda waiting: waiting.deadline_at)
+        idle = [waiting for waiting in moving if not waiting.calling or waiting.id in desk.memory.at_flex]
+        over = bisect_right(idle, now, key=lambda waiting: gives_up_at(desk, waiting))
         found.expired += idle[:over]
-        if idle[over:]:
-            _look_at_model(desk, upstream, model, idle[over:], batches, now, found)
+        quiet = [waiting for waiting in resting if not waiting.calling]
+        found.expired += (waiting for waiting in quiet if gives_up_at(desk, waiting) <= now)
+        quiet = [waiting for waiting in quiet if gives_up_at(desk, waiting) > now]
+        if idle[over:] or quiet:
+            _look_at_model(desk, upstream, model, idle[over:], batches, now, found, resting=quiet)
     return found
+
+
+def gives_up_at(desk: Desk, waiting: Waiting) -> float:
+    """When a request that has no answer ends without one."""
+    settings = desk.settings.escalate
+    match waiting.on_miss:
+        case OnMiss.ESCALATE:
+            return waiting.deadline_at + settings.overtime_seconds
+        case OnMiss.WAIT:
+            return waiting.deadline_at + settings.wait_max_seconds
+        case OnMiss.FAIL:
+            return waiting.deadline_at
 
 
 def _look_at_model(
     desk: Desk,
     upstream: UpstreamName,
     model: str,
-    group: list[Waiting],
+    moving: list[Waiting],
     batches: Sequence[Batch],
     now: float,
     found: Look,
+    *,
+    resting: list[Waiting],
 ) -> None:
-    settings = desk.escalation(upstream, model)
-    mean_tokens = sum(waiting.estimated_tokens for waiting in group) / len(group)
-    limits = desk.limits.of(upstream, model, now).actual
-    rate = limits.available_rate_per_second(tokens_per_call=mean_tokens)
-    deadlines = [waiting.deadline_at for waiting in group]
+    """`moving` are bought synchronously in time; `resting` only when batches have failed them too often."""
+    group, deadlines, settings = _in_order_of_moving(desk, upstream, model, moving)
+    rate = _rate_per_second(desk, upstream, model, group, now)
     lost = escalation.count_lost(deadlines, now=now, settings=settings)
     times = [now] * lost + escalation.move_times(deadlines[lost:], settings=settings, rate_per_second=rate)
     needed = bisect_right(times, now)
-    found.first_move_at[model] = times[0]
+    if times:
+        found.first_move_at[model] = times[0]
     due = [Due(w, EscalationReason.DEADLINE) for w in group[lost:needed]]
-    due += [Due(w, EscalationReason.WORN) for w in group[needed:] if _is_worn(desk, w)]
+    due += [Due(w, EscalationReason.WORN) for w in (*group[needed:], *resting) if _is_worn(desk, w)]
     due += [Due(w, EscalationReason.DEADLINE) for w in group[:lost]]
     due += _for_flex(desk, upstream, model, group[needed:], times[needed:], now)
     due += _when_idle(group[needed:])
@@ -107,9 +124,39 @@ def _look_at_model(
         due = [Due(group[0], EscalationReason.SCOUT)]
     found.due += (item for item in due if item.waiting.id not in desk.memory.at_flex)
     found.abandons += _still_planned(batches, [item.waiting for item in due])
-    found.cancels += _to_cancel(desk, group, times, batches, now)
-    next_move_at = times[needed] if needed < len(times) else math.inf
+    ends = [gives_up_at(desk, waiting) for waiting in resting]
+    found.cancels += _to_cancel(desk, [*group, *resting], [*times, *ends], batches, now)
+    next_move_at = min([*times[needed : needed + 1], *ends], default=math.inf)
     found.look_again_at = min(found.look_again_at, max(next_move_at, now + desk.settings.tick_seconds))
+
+
+def _in_order_of_moving(
+    desk: Desk, upstream: UpstreamName, model: str, moving: list[Waiting]
+) -> tuple[list[Waiting], list[float], escalation.Settings]:
+    """The requests in the order in which they have to move, the deadlines that are reckoned with, and the settings.
+
+    A call is reckoned with as slow as a request's confidence wants it: where they differ, the deadlines of those that
+    want more are brought forward by the difference.
+    """
+    confidences = {waiting.confidence for waiting in moving} or {CONFIDENCE_DEFAULT}
+    service = {confidence: desk.service_seconds(upstream, model, confidence) for confidence in confidences}
+    least = min(service.values())
+    settings = replace(desk.settings.escalate, service_seconds=least)
+    if max(service.values()) == least:
+        return moving, [waiting.deadline_at for waiting in moving], settings
+    reckoned = sorted(
+        ((waiting.deadline_at - (service[waiting.confidence] - least), waiting) for waiting in moving),
+        key=itemgetter(0),
+    )
+    return [waiting for _, waiting in reckoned], [deadline_at for deadline_at, _ in reckoned], settings
+
+
+def _rate_per_second(desk: Desk, upstream: UpstreamName, model: str, group: Sequence[Waiting], now: float) -> float:
+    """How many such calls the rate limits leave; infinity where no limit is known, or nobody has to call."""
+    if not group:
+        return math.inf
+    mean_tokens = sum(waiting.estimated_tokens for waiting in group) / len(group)
+    return desk.limits.of(upstream, model, now).actual.available_rate_per_second(tokens_per_call=mean_tokens)
 
 
 def _for_flex(
@@ -208,7 +255,7 @@ def _to_cancel(
 ) -> list[Batch]:
     """Running batches that are better cancelled: ahead of time, or because their lines are being bought already.
 
-    `times` are the instants at which the requests of the group have to move.
+    `times` are the instants at which the requests of the group have to move, or end without an answer.
     """
     settings = desk.settings.escalate
     of_batch: dict[str, list[float]] = defaultdict(list)
@@ -219,7 +266,7 @@ def _to_cancel(
     return [
         batch
         for batch in running
-        if (lines := of_batch.get(batch.id))
+        if (lines := sorted(of_batch.get(batch.id, ())))
         and (
             escalation.stop_pays(bisect_right(lines, now), len(lines), settings=settings)
             or escalation.cancel_pays(_prospects(desk, batch, lines, now), now=now, settings=settings)

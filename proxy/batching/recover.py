@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from proxy.batching.desk import Desk
-from proxy.batching.settle import Owed, lost_row
+from proxy.batching.settle import lost_row, owed_to
 from proxy.batching.submit import BATCH_KEY, submitted
 from proxy.domain.attempt import Attempt
 from proxy.domain.batch import Batch
@@ -87,5 +87,4 @@ async def settle_orphaned_calls(desk: Desk, lanes: Collection[Lane]) -> None:
 
 
 def _lost(attempt: Attempt, waiting: Waiting, now: float) -> AttemptLost:
-    owed = Owed(waiting.id, waiting.tenant, waiting.queue, waiting.policy, waiting.accepted_at, waiting.deadline_at)
-    return AttemptLost(attempt.id, now, ready_at=now, ledger=lost_row(owed, attempt.id, attempt.tier, now))
+    return AttemptLost(attempt.id, now, ready_at=now, ledger=lost_row(owed_to(waiting), attempt.id, attempt.tier, now))

@@ -6,11 +6,12 @@ from decimal import Decimal
 
 from proxy.batching.desk import Desk
 from proxy.domain.answer import Answer
+from proxy.domain.decision import Reason
 from proxy.domain.events import OutcomeLabel, RequestFinished, WasteBooked
 from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId
 from proxy.domain.money import LedgerRow, Purchase
 from proxy.domain.moves import AttemptAnswered, AttemptSuperseded, Conflict, Move
-from proxy.domain.request import Queue
+from proxy.domain.request import Queue, Waiting
 from proxy.domain.tier import Tier
 from proxy.routing.savings import ledger_row
 from proxy.wire.usage import read_usage
@@ -26,6 +27,20 @@ class Owed:
     policy: str
     accepted_at: float
     deadline_at: float
+    reason: Reason
+
+
+def owed_to(waiting: Waiting) -> Owed:
+    """What is owed for a request that waits."""
+    return Owed(
+        waiting.id,
+        waiting.tenant,
+        waiting.queue,
+        waiting.policy,
+        waiting.accepted_at,
+        waiting.deadline_at,
+        waiting.reason,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +99,7 @@ def purchase_row(desk: Desk, delivery: Delivery, kind: Purchase, now: float) -> 
         status=delivery.answer.status,
         booked_at=now,
         usage=reading.usage,
+        reason=owed.reason,
     )
 
 
@@ -106,6 +122,7 @@ def lost_row(owed: Owed, attempt_id: AttemptId, tier: Tier, now: float) -> Ledge
         usage=None,
         paid_usd=None,
         list_usd=Decimal(0),
+        reason=owed.reason,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import TypeVar
 
+from proxy.domain.decision import OnMiss
 from proxy.domain.ids import RequestId, UpstreamName
 from proxy.domain.request import Lane, Queue, QueueDepth, Stage, Waiting
 from proxy.domain.tier import Tier
@@ -23,7 +24,7 @@ _BY_DEADLINE = attrgetter("deadline_at", "accepted_at", "id")
 
 
 class Waitlist:
-    """The open requests by lane, each list sorted by deadline; and by queue, those that wait for a batch.
+    """The open requests by lane, those that move in time sorted by deadline; and by queue, those that wait for a batch.
 
     `refresh` before use.
     """
@@ -35,6 +36,7 @@ class Waitlist:
         self._lanes: dict[Lane, dict[RequestId, Waiting]] = {}
         self._queues: dict[Queue, dict[RequestId, Waiting]] = {}
         self._sorted: dict[Lane, list[Waiting]] = {}
+        self._resting: dict[Lane, dict[RequestId, Waiting]] = {}
         self._refreshing = asyncio.Lock()
 
     def __len__(self) -> int:
@@ -48,7 +50,7 @@ class Waitlist:
         async with self._refreshing:
             changes = await self._store.changes(self._upto)
             if changes.whole:
-                for kept in (self._all, self._lanes, self._queues, self._sorted):
+                for kept in (self._all, self._lanes, self._queues, self._sorted, self._resting):
                     kept.clear()
             for number, waiting in enumerate(changes.waiting, start=1):
                 self._drop(waiting.id)
@@ -59,14 +61,16 @@ class Waitlist:
                 self._drop(request_id)
             self._upto = changes.upto
 
-    def groups(self, upstream: UpstreamName) -> Iterator[tuple[str, list[Waiting]]]:
-        """Each model of an upstream with its waiting requests, earliest deadline first. Not to be changed."""
+    def groups(self, upstream: UpstreamName) -> Iterator[tuple[str, list[Waiting], list[Waiting]]]:
+        """Each model of an upstream with its waiting requests: those that move in time, earliest deadline first, and
+        those whose policy says that they do not. Not to be changed.
+        """
         for lane in self._lanes:
             if lane.upstream == upstream:
-                yield lane.model, self._in_order(lane)
+                yield lane.model, self._in_order(lane), list(self._resting.get(lane, {}).values())
 
     def due_by(self, lane: Lane, deadline_at: float) -> int:
-        """How many of a lane's requests have this deadline or an earlier one."""
+        """How many of a lane's requests that move in time have this deadline or an earlier one."""
         if lane not in self._lanes:
             return 0
         return bisect_right(self._in_order(lane), deadline_at, key=lambda waiting: waiting.deadline_at)
@@ -80,11 +84,16 @@ class Waitlist:
         return list(self._queues)
 
     def ready(self, queue: Queue, now: float, *, tries_max: int, deadline_after: float) -> list[Waiting]:
-        """A queue's requests that a batch may take at `now`: in no particular order."""
+        """A queue's requests that a batch may take at `now`: in no particular order. `deadline_after` is for those that
+        move in time; the others have nothing better to wait for.
+        """
+        soonest_at = {OnMiss.ESCALATE: deadline_after, OnMiss.FAIL: now, OnMiss.WAIT: -math.inf}
         return [
             waiting
             for waiting in self._queues.get(queue, {}).values()
-            if waiting.ready_at <= now and waiting.tries < tries_max and waiting.deadline_at >= deadline_after
+            if waiting.ready_at <= now
+            and waiting.tries < tries_max
+            and waiting.deadline_at >= soonest_at[waiting.on_miss]
         ]
 
     def depths(self) -> list[QueueDepth]:
@@ -98,7 +107,8 @@ class Waitlist:
     def _in_order(self, lane: Lane) -> list[Waiting]:
         found = self._sorted.get(lane)
         if found is None:
-            found = self._sorted[lane] = sorted(self._lanes[lane].values(), key=_BY_DEADLINE)
+            moving = (waiting for waiting in self._lanes[lane].values() if waiting.on_miss is OnMiss.ESCALATE)
+            found = self._sorted[lane] = sorted(moving, key=_BY_DEADLINE)
         return found
 
     def _put(self, waiting: Waiting) -> None:
@@ -106,6 +116,8 @@ class Waitlist:
         self._all[waiting.id] = waiting
         self._lanes.setdefault(lane, {})[waiting.id] = waiting
         self._sorted.pop(lane, None)
+        if waiting.on_miss is not OnMiss.ESCALATE:
+            self._resting.setdefault(lane, {})[waiting.id] = waiting
         if waiting.stage is Stage.QUEUED and Tier.BATCH in waiting.tiers:
             self._queues.setdefault(waiting.queue, {})[waiting.id] = waiting
 
@@ -116,6 +128,7 @@ class Waitlist:
         lane = waiting.queue.lane
         self._sorted.pop(lane, None)
         _remove(self._lanes, lane, request_id)
+        _remove(self._resting, lane, request_id)
         _remove(self._queues, waiting.queue, request_id)
 
 

@@ -21,6 +21,7 @@ from proxy.delivery.webhooks import Settings as WebhookSettings
 from proxy.domain.errors import ConfigFault
 from proxy.domain.ids import UpstreamName
 from proxy.routing.planner import Settings as PlannerSettings
+from proxy.routing.policy import Mode
 from proxy.routing.pricing import ModelPrice
 from proxy.routing.ratelimit import Settings as LimitSettings
 from proxy.server.auth import KEY_HEADERS, OperatorKey, ProxyKey
@@ -244,7 +245,7 @@ class Config:
     """Everything that can be configured.
 
     `policies` None: the policy that comes with Standby. `cost_map` None: the price list of the installed LiteLLM.
-    `timezone` is what times of day in policies and in `/by/06:00/` mean.
+    `timezone` is what times of day in policies and in `/by/06:00/` mean. `mode` holds for rules that name none.
     """
 
     server: ServerSettings = field(default_factory=ServerSettings)
@@ -252,6 +253,7 @@ class Config:
     upstreams: tuple[UpstreamSettings, ...] = (UpstreamSettings(),)
     keys: tuple[ProxyKey, ...] = ()
     policies: Path | None = None
+    mode: Mode = Mode.ENFORCE
     planner: PlannerSettings = field(default_factory=PlannerSettings)
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """How long synchronous calls take at worst, by upstream and model, learned from those that are made.
 
 An escalation has to begin so early that even a slow call is in time: a reasoning model's may take minutes, and no
-setting fits all models. What counts is the 99.9 % quantile of the last few thousand calls, on a scale of tenths.
+setting fits all models. What counts is a quantile of the last few thousand calls, 99.9 % unless a policy wants another
+confidence, on a scale of tenths.
 """
 
 import math
@@ -10,7 +11,6 @@ from collections import OrderedDict
 from proxy.domain.events import AnyEvent, CallFinished
 from proxy.domain.ids import UpstreamName
 
-QUANTILE = 0.999
 SECONDS_MAX = 600.0
 """A call that takes longer says more about its client than about the provider."""
 MODELS_MAX = 1000
@@ -31,7 +31,7 @@ class _Histogram:
         self._counts: dict[int, float] = {}
         self._weight = 1.0
         self._stale = _FRESH_CALLS
-        self._worst = 0.0
+        self._found: dict[float, float] = {}
 
     def add(self, seconds: float) -> None:
         """A newer call weighs more; that all older ones weigh less is the same, and needs no pass over them."""
@@ -43,14 +43,17 @@ class _Histogram:
             self._counts = {known: count / self._weight for known, count in self._counts.items()}
             self._weight = 1.0
 
-    def worst_seconds(self) -> float:
+    def within_seconds(self, share: float) -> float:
         if self._stale >= _FRESH_CALLS:
             self._stale = 0
-            self._worst = self._quantile()
-        return self._worst
+            self._found.clear()
+        found = self._found.get(share)
+        if found is None:
+            found = self._found[share] = self._quantile(share)
+        return found
 
-    def _quantile(self) -> float:
-        beyond = (1 - QUANTILE) * sum(self._counts.values())
+    def _quantile(self, share: float) -> float:
+        beyond = (1 - share) * sum(self._counts.values())
         for place in sorted(self._counts, reverse=True):
             beyond -= self._counts[place]
             if beyond <= 0:
@@ -72,10 +75,10 @@ class CallTimes:
         if len(self._known) > MODELS_MAX:
             self._known.popitem(last=False)
 
-    def worst_seconds(self, upstream: UpstreamName, model: str) -> float:
-        """How long a call takes at worst; 0 before there is experience."""
+    def within_seconds(self, upstream: UpstreamName, model: str, share: float) -> float:
+        """The time within which this share of calls is answered; 0 before there is experience."""
         known = self._known.get((upstream, model))
-        return 0.0 if known is None else known.worst_seconds()
+        return 0.0 if known is None else known.within_seconds(share)
 
     def listen(self, event: AnyEvent) -> None:
         """Learn from urgent calls."""

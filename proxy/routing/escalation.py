@@ -38,6 +38,7 @@ class Settings:
       synchronous price of its lines.
     - `cancel_share`: a batch is cancelled when at least this share of its live lines is being bought synchronously.
     - `overtime_seconds`: how long after its deadline a request is still tried before it ends as expired.
+    - `wait_max_seconds`: how long after its deadline a request waits on whose policy says `on_miss: wait`.
     """
 
     margin_seconds: float = 60.0
@@ -47,9 +48,10 @@ class Settings:
     cancel_gain_min: float = 0.05
     cancel_share: float = 0.5
     overtime_seconds: float = 3600.0
+    wait_max_seconds: float = 172_800.0
 
     def __post_init__(self) -> None:
-        durations = ("margin_seconds", "service_seconds", "overtime_seconds")
+        durations = ("margin_seconds", "service_seconds", "overtime_seconds", "wait_max_seconds")
         for name in (*durations, "cancel_lead_seconds", "cancel_notice_seconds"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: {getattr(self, name)} is not a time; give 0 s or more")

@@ -3,13 +3,26 @@
 What says that it can wait goes to the cheapest tier that has the time it needs. A batch needs hours to be likely; flex,
 a synchronous call that may find no capacity, needs minutes and serves what batches cannot. Everything else is bought at
 once at the standard tier. Nothing is ever bought dearer than standard, unless the client names that tier.
+
+Where the policy has waiting requests moved in time (`on_miss: escalate`), a batch needs the odds that make it worth its
+price. Where they are not moved, nothing protects a deadline but the odds: they have to be the confidence wanted.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from proxy.domain.decision import Decision, Delivery, Priority, Reason, Urgency, UrgencySource
+from proxy.domain.decision import (
+    Decision,
+    Delivery,
+    FlexObstacle,
+    Grounds,
+    OnMiss,
+    Priority,
+    Reason,
+    Urgency,
+    UrgencySource,
+)
 from proxy.domain.tier import Tier
 from proxy.routing import latency
 from proxy.routing.pricing import Mix, PriceBook, is_cheaper
@@ -78,6 +91,8 @@ class Outlook:
     - `flex_under_seconds`: with less time than this, flex goes before a batch of the same price.
     - `covers`: whether the rate limits leave room to buy everything that waits and is due by this deadline, and one
       request more, synchronously.
+    - `odds`: how likely a batch is to be complete within so many seconds; `time_for` is the inverse.
+    - `odds_needed`: the odds that make a batch worth trying.
     - `mix`: what requests here are made of, None when there is no experience.
     """
 
@@ -86,6 +101,9 @@ class Outlook:
     flex_needs_seconds: float
     flex_under_seconds: float
     covers: Callable[[float], bool]
+    odds: Callable[[float], float]
+    time_for: Callable[[float], float]
+    odds_needed: float
     mix: Mix | None = None
 
 
@@ -124,60 +142,95 @@ def decide(
     deadline_at = deadline_in_force(urgency, terms, now)
     if deadline_at is None:
         return Decision(Tier.STANDARD, Reason.NO_DEADLINE, terms.policy)
-    obstacle = _no_batch_for_kind(terms, offer, endpoint)
-    if obstacle is None and body_bytes > line_bytes_max:
-        obstacle = Reason.TOO_LARGE
-    if obstacle is None:
-        obstacle = _no_batch_for_price(book, model, outlook.mix)
-    left_seconds = deadline_at - now
-    has_flex = _has_flex(terms, offer, endpoint, book, model, outlook.mix)
-    tier, reason = _start(
-        left_seconds=left_seconds,
-        floor_seconds=terms.deadline_min_seconds or 0.0,
-        obstacle=obstacle,
-        flex=has_flex and left_seconds >= outlook.flex_needs_seconds,
-        flex_is_cheaper=has_flex and _is_cheaper(book, model, Tier.FLEX, Tier.BATCH, outlook.mix),
-        covered=outlook.covers(deadline_at),
-        outlook=outlook,
+    grounds = _grounds(
+        terms,
+        offer,
+        endpoint,
+        model,
+        book,
+        outlook,
+        too_large=body_bytes > line_bytes_max,
+        deadline_at=deadline_at,
+        left_seconds=deadline_at - now,
     )
-    waits_for_idle = tier is Tier.STANDARD and offer.idle and left_seconds >= outlook.call_needs_seconds
+    has_flex = grounds.flex_obstacle is None
+    tier, reason = _start(
+        grounds,
+        floor_seconds=terms.deadline_min_seconds or 0.0,
+        flex_goes_first=grounds.left_seconds < outlook.flex_under_seconds
+        or (has_flex and _is_cheaper(book, model, Tier.FLEX, Tier.BATCH, outlook.mix)),
+    )
+    waits_for_idle = tier is Tier.STANDARD and offer.idle and grounds.left_seconds >= outlook.call_needs_seconds
     if tier is Tier.STANDARD and not waits_for_idle:
-        return Decision(tier, reason, terms.policy, deadline_at)
-    return Decision(
+        return Decision(tier, reason, terms.policy, deadline_at, grounds=grounds)
+    on_miss = terms.on_miss if tier is Tier.BATCH else OnMiss.ESCALATE
+    decision = Decision(
         tier,
         Reason.WAITS_FOR_IDLE if waits_for_idle else reason,
         terms.policy,
         deadline_at,
         delivery(urgency, terms),
-        tiers=frozenset({tier, Tier.STANDARD, *([Tier.FLEX] if has_flex else [])}),
-        best_effort=not outlook.covers(deadline_at),
+        tiers=frozenset({tier, Tier.STANDARD, *([Tier.FLEX] if has_flex and on_miss is OnMiss.ESCALATE else [])}),
+        best_effort=not grounds.covered or on_miss is not OnMiss.ESCALATE,
+        on_miss=on_miss,
+        confidence=terms.confidence,
+        retention_seconds=terms.retention_seconds,
+        grounds=grounds,
+    )
+    if not terms.observe:
+        return decision
+    return Decision(Tier.STANDARD, Reason.OBSERVED, terms.policy, deadline_at, grounds=grounds, observed=decision)
+
+
+def _grounds(
+    terms: Terms,
+    offer: Offer,
+    endpoint: str,
+    model: str,
+    book: PriceBook,
+    outlook: Outlook,
+    *,
+    too_large: bool,
+    deadline_at: float,
+    left_seconds: float,
+) -> Grounds:
+    obstacle = _no_batch_for_kind(terms, offer, endpoint)
+    if obstacle is None and too_large:
+        obstacle = Reason.TOO_LARGE
+    if obstacle is None:
+        obstacle = _no_batch_for_price(book, model, outlook.mix)
+    moves_in_time = terms.on_miss is OnMiss.ESCALATE
+    return Grounds(
+        left_seconds=left_seconds,
+        odds=outlook.odds(left_seconds),
+        odds_needed=outlook.odds_needed if moves_in_time else terms.confidence,
+        batch_needs_seconds=outlook.batch_needs_seconds if moves_in_time else outlook.time_for(terms.confidence),
+        flex_needs_seconds=outlook.flex_needs_seconds,
+        call_needs_seconds=outlook.call_needs_seconds,
+        batch_price_share=book.share(model, Tier.BATCH, outlook.mix),
+        flex_price_share=book.share(model, Tier.FLEX, outlook.mix),
+        covered=outlook.covers(deadline_at),
+        batch_obstacle=obstacle,
+        flex_obstacle=_flex_obstacle(terms, offer, endpoint, book, model, outlook.mix),
     )
 
 
-def _start(
-    *,
-    left_seconds: float,
-    floor_seconds: float,
-    obstacle: Reason | None,
-    flex: bool,
-    flex_is_cheaper: bool,
-    covered: bool,
-    outlook: Outlook,
-) -> tuple[Tier, Reason]:
-    """The tier to start at. `obstacle` is what speaks against a batch, time left aside.
+def _start(grounds: Grounds, *, floor_seconds: float, flex_goes_first: bool) -> tuple[Tier, Reason]:
+    """The tier to start at. Flex may go first where it is cheaper than a batch, or where time is short for one.
 
     Where the rate limits cannot carry all that is due, what has no time for a batch goes into one all the same: a call
     at once would only join a queue that is full already.
     """
+    left_seconds, obstacle = grounds.left_seconds, grounds.batch_obstacle
     if left_seconds < floor_seconds:
         return Tier.STANDARD, obstacle or Reason.DEADLINE_SHORT
-    fits_batch = obstacle is None and left_seconds >= outlook.batch_needs_seconds
-    goes_first = flex_is_cheaper or left_seconds < outlook.flex_under_seconds
-    if flex and (obstacle is not None or (covered and (goes_first or not fits_batch))):
+    fits_batch = obstacle is None and left_seconds >= grounds.batch_needs_seconds
+    fits_flex = grounds.flex_obstacle is None and left_seconds >= grounds.flex_needs_seconds
+    if fits_flex and (obstacle is not None or (grounds.covered and (flex_goes_first or not fits_batch))):
         return Tier.FLEX, Reason.DEADLINE_ALLOWS_FLEX
     if fits_batch:
         return Tier.BATCH, Reason.DEADLINE_ALLOWS
-    if obstacle is None and not covered and left_seconds >= outlook.call_needs_seconds:
+    if obstacle is None and not grounds.covered and left_seconds >= grounds.call_needs_seconds:
         return Tier.BATCH, Reason.CAPACITY_SHORT
     return Tier.STANDARD, obstacle or Reason.DEADLINE_SHORT
 
@@ -242,11 +295,19 @@ def _no_batch_for_price(book: PriceBook, model: str, mix: Mix | None) -> Reason 
     return None if _is_cheaper(book, model, Tier.BATCH, Tier.STANDARD, mix) else Reason.BATCH_NOT_CHEAPER
 
 
-def _has_flex(terms: Terms, offer: Offer, endpoint: str, book: PriceBook, model: str, mix: Mix | None) -> bool:
+def _flex_obstacle(
+    terms: Terms, offer: Offer, endpoint: str, book: PriceBook, model: str, mix: Mix | None
+) -> FlexObstacle | None:
     """Flex has to be allowed, sold, and known to be cheaper: nobody has asked for it."""
-    if not offer.flex or Tier.FLEX not in terms.tiers or endpoint not in FLEX_ENDPOINTS:
-        return False
-    return _is_cheaper(book, model, Tier.FLEX, Tier.STANDARD, mix)
+    if not offer.flex:
+        return FlexObstacle.NOT_SOLD
+    if Tier.FLEX not in terms.tiers:
+        return FlexObstacle.NOT_ALLOWED
+    if endpoint not in FLEX_ENDPOINTS:
+        return FlexObstacle.ENDPOINT
+    if book.rates(model, Tier.FLEX) is None or book.rates(model, Tier.STANDARD) is None:
+        return FlexObstacle.PRICE_UNKNOWN
+    return None if _is_cheaper(book, model, Tier.FLEX, Tier.STANDARD, mix) else FlexObstacle.NOT_CHEAPER
 
 
 def _is_cheaper(book: PriceBook, model: str, tier: Tier, than: Tier, mix: Mix | None) -> bool:

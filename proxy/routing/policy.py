@@ -139,9 +139,8 @@ class Then:
                 "give a longer one"
             )
 
-    def terms(self, policy: str, mode: Mode = Mode.ENFORCE) -> Terms:
-        """The same as the planner knows it, under the rule's name. `mode` is the one that holds where none is said."""
-        mode = self.mode or mode
+    def terms(self, policy: str) -> Terms:
+        """The same as the planner knows it, under the rule's name."""
         return Terms(
             policy=policy,
             tiers=self.tiers,
@@ -155,7 +154,7 @@ class Then:
             confidence=self.confidence,
             budget=self.budget,
             retention_seconds=self.retention_seconds,
-            observe=mode is Mode.OBSERVE,
+            observe=None if self.mode is None else self.mode is Mode.OBSERVE,
         )
 
 
@@ -190,13 +189,13 @@ class PolicyFile:
 
 
 class Policy:
-    """The rules in force. `terms` is asked once per request and never fails. `mode` is that of rules without one."""
+    """The rules in force. `terms` is asked once per request and never fails."""
 
-    def __init__(self, file: PolicyFile, mode: Mode = Mode.ENFORCE) -> None:
+    def __init__(self, file: PolicyFile) -> None:
         self.file = file
         self.rules = file.rules
-        self._compiled = [(_conditions(rule.match), rule.then.terms(rule.name, mode)) for rule in file.rules]
-        self._default = file.default.terms(DEFAULT_NAME, mode)
+        self._compiled = [(_conditions(rule.match), rule.then.terms(rule.name)) for rule in file.rules]
+        self._default = file.default.terms(DEFAULT_NAME)
 
     def __repr__(self) -> str:
         return f"<Policy {', '.join(rule.name for rule in self.rules) or 'without rules'}>"

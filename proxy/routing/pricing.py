@@ -195,6 +195,17 @@ class PriceBook:
         listed = standard.input + standard.output
         return float((batch.input + batch.output) / listed) if batch is not None and listed else 1.0
 
+    def share(self, model: str, tier: Tier, mix: Mix | None) -> float | None:
+        """What requests of this mix cost at a tier, as a share of the standard tier's price; None where one of the two
+        is unknown. Without a mix, input and output count alike.
+        """
+        standard, rates = self.rates(model, Tier.STANDARD), self.rates(model, tier)
+        if standard is None or rates is None:
+            return None
+        usual = mix or Mix(output_per_input=1.0, cached_share=0.0)
+        listed = _expected(Tier.STANDARD, standard, usual)
+        return float(_expected(tier, rates, usual) / listed) if listed else None
+
     def _find_override(self, model: str) -> ModelPrice | None:
         for name in self._names(model):
             if name in self._overrides:

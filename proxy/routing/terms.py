@@ -51,7 +51,7 @@ class Terms:
       reckoned with; with the others, which never move, how likely a batch must be in time to be tried at all.
     - `budget`: what the tenant may spend in a day, all that it buys counted. None: there is no limit.
     - `retention_seconds`: how long a finished request and its answer are kept. None: as configured.
-    - `observe`: nothing is deferred; what would have been is noted.
+    - `observe`: nothing is deferred; what would have been is noted. None: as configured.
     """
 
     policy: str = "default"
@@ -66,7 +66,7 @@ class Terms:
     confidence: float = CONFIDENCE_DEFAULT
     budget: Budget | None = None
     retention_seconds: float | None = None
-    observe: bool = False
+    observe: bool | None = None
 
     def __post_init__(self) -> None:
         names = ("default_deadline_seconds", "deadline_min_seconds", "deadline_max_seconds", "retention_seconds")

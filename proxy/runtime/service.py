@@ -25,6 +25,7 @@ from proxy.domain.errors import ConfigFault
 from proxy.domain.events import StoreWarned
 from proxy.domain.ids import IdSource
 from proxy.routing.limitbook import LimitBook
+from proxy.routing.policy import Mode
 from proxy.runtime.failpoints import arm, failpoint_of
 from proxy.runtime.parts import (
     build_accounts,
@@ -237,6 +238,8 @@ def _house(
         outlook=engine.outlook,
         metrics_page=metrics_page,
         hop=f"standby-{secrets.token_hex(6)}",
+        observes=config.mode is Mode.OBSERVE,
+        billed_twice_share=config.planner.billed_twice_share,
     )
 
 

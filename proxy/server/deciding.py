@@ -49,9 +49,10 @@ def decide(house: House, asked: Asked) -> Decision:
         output_tokens=hints.max_output_tokens,
         local_time=datetime.fromtimestamp(asked.at, house.timezone),
     )
+    terms = _completed(house.policy.terms(facts), asked, observes=house.observes)
     return planner.decide(
         urgency=asked.urgency,
-        terms=_with_key_default(house.policy.terms(facts), asked.key_deadline_seconds),
+        terms=terms,
         offer=planner.Offer(
             batch=house.batch_is_sold(asked.account, asked.at),
             flex=sold.flex,
@@ -64,13 +65,17 @@ def decide(house: House, asked: Asked) -> Decision:
         line_bytes_max=sold.bytes_max,
         book=house.prices,
         now=asked.at,
-        outlook=house.outlook(asked.account.upstream.name, asked.model, asked.at),
+        outlook=house.outlook(asked.account.upstream.name, asked.model, asked.at, terms.confidence),
     )
 
 
-def _with_key_default(terms: Terms, deadline_seconds: float | None) -> Terms:
-    """A key's own default comes before the policy's."""
-    return terms if deadline_seconds is None else replace(terms, default_deadline_seconds=deadline_seconds)
+def _completed(terms: Terms, asked: Asked, *, observes: bool) -> Terms:
+    """A key's own default comes before the policy's; the configured mode holds where the policy names none."""
+    if asked.key_deadline_seconds is not None:
+        terms = replace(terms, default_deadline_seconds=asked.key_deadline_seconds)
+    if observes and terms.observe is None:
+        terms = replace(terms, observe=True)
+    return terms
 
 
 def announce_accepted(house: House, new: Request, decision: Decision) -> None:

@@ -29,7 +29,10 @@ class House:
     """The seams of the server.
 
     `policy` is the one in force: a reload replaces it whole. `batch_is_sold` says whether an account has the batch
-    tier right now, `outlook` what the planner has to know of an upstream's model now.
+    tier right now, `outlook` what the planner has to know of an upstream's model now, for
+    a deadline that is to be met with some confidence.
+    `observes`: nothing is deferred where the policy does not say otherwise. `billed_twice_share` is how often a batch
+    that is late is reckoned to be billed as well.
     `hop` is this process's name in `Via`: a call that carries it has come round in a circle.
     """
 
@@ -52,8 +55,10 @@ class House:
     announce: Announce
     poke_engine: Callable[[], None]
     batch_is_sold: Callable[[Account, float], bool]
-    outlook: Callable[[UpstreamName, str, float], Outlook]
+    outlook: Callable[[UpstreamName, str, float, float], Outlook]
     metrics_page: Callable[[bool], Awaitable[tuple[bytes, str]]]
     hop: str
+    observes: bool = False
+    billed_twice_share: float = 0.0
     draining: bool = False
     calls_under_way: int = field(default=0)

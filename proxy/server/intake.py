@@ -208,6 +208,10 @@ async def _request(house: House, exchange: Exchange) -> Request:
         accepted_at=exchange.started_at,
         deadline_at=deadline_at,
         tiers=exchange.decision.tiers,
+        on_miss=exchange.decision.on_miss,
+        confidence=exchange.decision.confidence,
+        retention_seconds=exchange.decision.retention_seconds,
+        grounds=exchange.decision.grounds,
         webhook=_webhook(house, exchange.request),
     )
 

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from proxy.domain.money import LedgerRow, Purchase
 from proxy.domain.tier import Tier
-from proxy.routing.savings import ledger_row
+from proxy.routing.savings import Observed, ledger_row
 from proxy.server.exchange import Exchange
 from proxy.server.house import House
 from proxy.server.replies import BAD_GATEWAY
@@ -53,7 +53,17 @@ def row_of(house: House, exchange: Exchange, outcome: Outcome) -> LedgerRow:
         booked_at=house.clock.now(),
         usage=reading.usage if reading else None,
         paid_unknown=outcome.status in {CLIENT_LEFT, BAD_GATEWAY},
+        reason=exchange.decision.reason,
+        observed=_observed(house, exchange) if succeeded else None,
     )
+
+
+def _observed(house: House, exchange: Exchange) -> Observed | None:
+    """What would have become of a call whose waiting was only observed."""
+    would_be = exchange.decision.observed
+    if would_be is None or would_be.grounds is None:
+        return None
+    return Observed(would_be.tier, would_be.grounds.odds, house.billed_twice_share)
 
 
 def describe(exchange: Exchange, row: LedgerRow | None) -> list[tuple[str, str]]:
@@ -65,4 +75,5 @@ def describe(exchange: Exchange, row: LedgerRow | None) -> list[tuple[str, str]]
         cost_usd=row.paid_usd if row else None,
         saved_usd=row.saved_usd if row else None,
         deadline_at=exchange.decision.deadline_at,
+        observed_tier=exchange.decision.observed.tier if exchange.decision.observed else None,
     )

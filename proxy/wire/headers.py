@@ -63,6 +63,7 @@ def outcome_headers(
     saved_usd: Decimal | None = None,
     deadline_at: float | None = None,
     best_effort: bool = False,
+    observed_tier: Tier | None = None,
 ) -> list[tuple[str, str]]:
     """What happened to a call, as headers. What does not apply or is not known is not there."""
     headers = [
@@ -80,6 +81,8 @@ def outcome_headers(
         headers.append(("X-Standby-Deadline", _rfc3339(deadline_at)))
     if best_effort:
         headers.append(("X-Standby-Best-Effort", "true"))
+    if observed_tier is not None:
+        headers.append(("X-Standby-Observed-Tier", observed_tier.value))
     return headers
 
 

@@ -1,10 +1,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proxy.batching.waitlist import Waitlist
+from proxy.domain.decision import OnMiss
 from proxy.domain.ids import CredentialId, RequestId, UpstreamName
 from proxy.domain.moves import AttemptRefused, CallPlanned, RequestCancelled
 from proxy.domain.request import Lane, Queue, Stage
@@ -12,7 +14,7 @@ from proxy.domain.tier import Tier
 from proxy.runtime.clock import SystemClock
 from proxy.store import sqlite
 from proxy.store.sqlite import SqliteStore
-from tests.store.samples import QUEUE, UPSTREAM, accepted, call_for, in_flight, request
+from tests.store.samples import LANE, QUEUE, UPSTREAM, accepted, call_for, in_flight, request
 
 OTHER_MODEL = Queue(UPSTREAM, CredentialId("cred"), QUEUE.endpoint, "gpt-5-mini")
 ELSEWHERE = Queue(UpstreamName("elsewhere"), CredentialId("cred"), QUEUE.endpoint, "gpt-4o-mini")
@@ -31,7 +33,7 @@ def play(tmp_path: Path, story: Callable[[SqliteStore], Awaitable[None]]) -> Non
 
 
 def shown(waitlist: Waitlist, upstream: UpstreamName = UPSTREAM) -> dict[str, list[RequestId]]:
-    return {model: [waiting.id for waiting in group] for model, group in waitlist.groups(upstream)}
+    return {model: [waiting.id for waiting in group] for model, group, _ in waitlist.groups(upstream)}
 
 
 def test_what_waits_is_listed_by_model_earliest_deadline_first(tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_a_refresh_takes_over_what_has_changed(tmp_path: Path) -> None:
         await store.apply([RequestCancelled(one.id, 100.0), CallPlanned(call_for(two))])
         await waitlist.refresh()
         assert shown(waitlist) == {"gpt-4o-mini": [new.id, two.id]}
-        (_, group), *_ = waitlist.groups(UPSTREAM)
+        (_, group, _), *_ = waitlist.groups(UPSTREAM)
         assert [waiting.calling for waiting in group] == [False, True]
 
     play(tmp_path, story)
@@ -141,4 +143,28 @@ def test_a_copy_that_has_missed_too_much_is_made_anew(tmp_path: Path, monkeypatc
         assert len(waitlist) == 2
 
     monkeypatch.setattr(sqlite, "CHANGES_KEPT", 1)
+    play(tmp_path, story)
+
+
+def test_who_never_moves_is_listed_apart_and_stands_in_nobodys_way(tmp_path: Path) -> None:
+    async def story(store: SqliteStore) -> None:
+        moving = request(deadline_at=500.0)
+        waits = replace(request(deadline_at=400.0), on_miss=OnMiss.WAIT)
+        fails = replace(request(deadline_at=300.0), on_miss=OnMiss.FAIL)
+        await accepted(store, moving, waits, fails)
+        waitlist = Waitlist(store)
+        await waitlist.refresh()
+        (_, group, resting), *_ = waitlist.groups(UPSTREAM)
+        assert [waiting.id for waiting in group] == [moving.id]
+        assert [waiting.id for waiting in resting] == [waits.id, fails.id]
+        assert waitlist.due_by(LANE, 1_000.0) == 1
+        ready = [
+            {waiting.id for waiting in waitlist.ready(QUEUE, now, tries_max=2, deadline_after=now + 150.0)}
+            for now in (200.0, 301.0, 401.0)
+        ]
+        assert ready == [{moving.id, waits.id, fails.id}, {moving.id, waits.id}, {waits.id}]
+        await store.apply([RequestCancelled(one.id, 100.0) for one in (waits, fails)])
+        await waitlist.refresh()
+        assert [resting for _, _, resting in waitlist.groups(UPSTREAM)] == [[]]
+
     play(tmp_path, story)

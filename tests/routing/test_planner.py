@@ -6,7 +6,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from proxy.domain.decision import Decision, Delivery, Priority, Reason, Urgency, UrgencySource
+from proxy.domain.decision import (
+    Decision,
+    Delivery,
+    FlexObstacle,
+    Grounds,
+    OnMiss,
+    Priority,
+    Reason,
+    Urgency,
+    UrgencySource,
+)
 from proxy.domain.tier import Tier
 from proxy.routing.planner import Offer, Outlook, Settings, decide, delivery, odds_needed
 from proxy.routing.pricing import Mix, ModelPrice, PriceBook, TierPrice
@@ -94,6 +104,9 @@ def decided(
             flex_needs_seconds=FLEX_NEEDS,
             flex_under_seconds=FLEX_UNDER,
             covers=lambda _: covered,
+            odds=lambda within_seconds: min(1.0, within_seconds / DAY),
+            time_for=lambda odds: odds * DAY,
+            odds_needed=0.25,
             mix=mix,
         ),
     )
@@ -462,3 +475,75 @@ def test_exactly_above_those_odds_a_batch_costs_less_than_a_call(price: float, t
     with_batch = chance * price + (1 - chance) * (1 + twice * price)
     assume(abs(with_batch - 1) > 1e-9)
     assert (with_batch < 1) == (chance > odds_needed(price, twice))
+
+
+WAITS = Terms(on_miss=OnMiss.WAIT, confidence=0.5)
+"""Half of all batches are back within half a day, by the odds of these tests."""
+
+
+@pytest.mark.parametrize("on_miss", [OnMiss.WAIT, OnMiss.FAIL])
+def test_a_request_that_never_moves_needs_the_odds_of_its_confidence(on_miss: OnMiss) -> None:
+    terms = replace(WAITS, on_miss=on_miss)
+    enough, short = decided(said(12 * HOUR), terms), decided(said(12 * HOUR - 1), terms)
+    assert (enough.tier, enough.on_miss, enough.best_effort) == (Tier.BATCH, on_miss, True)
+    assert (short.tier, short.reason) == (Tier.STANDARD, Reason.DEADLINE_SHORT)
+
+
+def test_one_that_never_moves_is_not_tried_at_flex_while_it_waits() -> None:
+    sells_flex = replace(OFFER, flex=True)
+    assert Tier.FLEX in decided(said(20 * HOUR), Terms(), sells_flex).tiers
+    assert decided(said(20 * HOUR), WAITS, sells_flex).tiers == {Tier.BATCH, Tier.STANDARD}
+
+
+def test_one_that_begins_at_flex_moves_in_time_whatever_the_policy_says_of_batches() -> None:
+    found = decided(said(12 * HOUR), WAITS, replace(OFFER, flex=True), model="half-at-flex")
+    assert (found.tier, found.on_miss, found.best_effort) == (Tier.FLEX, OnMiss.ESCALATE, False)
+
+
+def test_where_the_policy_only_observes_it_is_bought_at_once_and_the_decision_is_noted() -> None:
+    found = decided(said(4 * HOUR), Terms(observe=True))
+    assert (found.tier, found.reason, found.is_deferred) == (Tier.STANDARD, Reason.OBSERVED, False)
+    assert found.observed == decided(said(4 * HOUR), Terms())
+    assert decided(said(60), Terms(observe=True)) == decided(said(60), Terms())
+    assert decided(NOTHING, Terms(observe=True)).observed is None
+
+
+def test_the_grounds_are_the_numbers_that_the_decision_rests_on() -> None:
+    grounds = decided(said(6 * HOUR)).grounds
+    assert grounds == Grounds(
+        left_seconds=6 * HOUR,
+        odds=0.25,
+        odds_needed=0.25,
+        batch_needs_seconds=NEEDS,
+        flex_needs_seconds=FLEX_NEEDS,
+        call_needs_seconds=CALL_NEEDS,
+        batch_price_share=0.5,
+        flex_price_share=0.5,
+        covered=True,
+        batch_obstacle=None,
+        flex_obstacle=FlexObstacle.NOT_SOLD,
+    )
+    assert decided(NOTHING).grounds is None
+
+
+@pytest.mark.parametrize(
+    ("terms", "offer", "endpoint", "model", "obstacle"),
+    [
+        (Terms(), OFFER, CHAT, "half", FlexObstacle.NOT_SOLD),
+        (Terms(tiers=STANDARD_ONLY), replace(OFFER, flex=True), CHAT, "half", FlexObstacle.NOT_ALLOWED),
+        (Terms(), replace(OFFER, flex=True), "/v1/embeddings", "half", FlexObstacle.ENDPOINT),
+        (Terms(), replace(OFFER, flex=True), CHAT, "sync-only", FlexObstacle.PRICE_UNKNOWN),
+        (Terms(), replace(OFFER, flex=True), CHAT, "half", None),
+    ],
+)
+def test_what_speaks_against_flex_is_named(
+    terms: Terms, offer: Offer, endpoint: str, model: str, obstacle: FlexObstacle | None
+) -> None:
+    grounds = decided(said(4 * HOUR), terms, offer, endpoint, model).grounds
+    assert grounds is not None
+    assert grounds.flex_obstacle is obstacle
+
+
+def test_the_policys_word_about_keeping_goes_with_the_request() -> None:
+    found = decided(said(4 * HOUR), Terms(confidence=0.9, retention_seconds=60.0))
+    assert (found.confidence, found.retention_seconds) == (0.9, 60.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.domain.money import Usage
 from proxy.domain.tier import Tier
-from proxy.routing.pricing import ModelPrice, PriceBook, Rates, TierPrice
+from proxy.routing.pricing import Mix, ModelPrice, PriceBook, Rates, TierPrice
 
 COST_MAP: dict[str, dict[str, object]] = {
     "sample_spec": {"mode": "chat", "input_cost_per_token": 0.0, "output_cost_per_token": 0.0},
@@ -300,3 +300,13 @@ def test_every_entry_of_the_published_cost_map_is_read_without_guessing() -> Non
     assert standard is not None
     assert batch is not None
     assert batch.is_cheaper_than(standard)
+
+
+def test_a_tiers_share_of_the_standard_price_depends_on_what_requests_are_made_of() -> None:
+    prices = {"m": ModelPrice(standard=TierPrice(Decimal(2), Decimal(8), Decimal(1)), batch=TierPrice(Decimal(1)))}
+    book = PriceBook.from_cost_map({}, prices, "a test")
+    assert book.share("m", Tier.BATCH, None) == 0.1
+    assert book.share("m", Tier.BATCH, Mix(output_per_input=0.0, cached_share=0.0)) == 0.5
+    assert book.share("m", Tier.BATCH, Mix(output_per_input=0.0, cached_share=1.0)) == 1.0
+    assert book.share("m", Tier.FLEX, None) is None
+    assert book.share("?", Tier.BATCH, None) is None

@@ -2,11 +2,12 @@ from decimal import Decimal
 
 import pytest
 
+from proxy.domain.decision import Reason
 from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow, Purchase, Usage
 from proxy.domain.tier import Tier
 from proxy.routing.pricing import ModelPrice, PriceBook, TierPrice
-from proxy.routing.savings import ledger_row
+from proxy.routing.savings import Observed, ledger_row
 
 BOOK = PriceBook.from_cost_map(
     {},
@@ -30,6 +31,7 @@ def row(
     *,
     priced_model: str | None = None,
     paid_unknown: bool = False,
+    observed: Observed | None = None,
 ) -> LedgerRow:
     return ledger_row(
         BOOK,
@@ -49,6 +51,8 @@ def row(
         usage=usage,
         priced_model=priced_model,
         paid_unknown=paid_unknown,
+        reason=Reason.DEADLINE_ALLOWS,
+        observed=observed,
     )
 
 
@@ -70,6 +74,7 @@ def test_a_row_carries_what_it_was_given() -> None:
         usage=TOKENS,
         paid_usd=Decimal(3),
         list_usd=Decimal(6),
+        reason=Reason.DEADLINE_ALLOWS,
     )
 
 
@@ -108,3 +113,22 @@ def test_paid_and_list_price(found: LedgerRow, paid_usd: int | None, list_usd: i
 
 def test_the_model_of_the_row_stays_the_one_that_was_asked_for() -> None:
     assert row(priced_model="dear").model == "m"
+
+
+def test_what_was_only_observed_is_reckoned_with_its_odds() -> None:
+    """Three of four batches in time, a third of the others billed all the same: 3/4 of 3 + 1/4 of (6 + 1/3 of 3)."""
+    found = row(tier=Tier.STANDARD, observed=Observed(Tier.BATCH, odds=0.75, billed_twice_share=1 / 3))
+    assert (found.paid_usd, found.list_usd, found.observed_tier) == (Decimal(6), Decimal(6), Tier.BATCH)
+    assert found.observed_usd is not None
+    assert float(found.observed_usd) == pytest.approx(0.75 * 3 + 0.25 * (6 + 1))
+
+
+@pytest.mark.parametrize(
+    ("model", "tier", "usage"),
+    [("m", Tier.FLEX, TOKENS), ("m", Tier.BATCH, None), ("sync-only", Tier.BATCH, TOKENS), ("?", Tier.BATCH, TOKENS)],
+)
+def test_what_would_have_been_paid_is_unknown_where_odds_prices_or_tokens_are(
+    model: str, tier: Tier, usage: Usage | None
+) -> None:
+    found = row(model, Tier.STANDARD, usage=usage, observed=Observed(tier, odds=0.75, billed_twice_share=0.3))
+    assert (found.observed_tier, found.observed_usd) == (tier, None)

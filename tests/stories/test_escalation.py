@@ -4,6 +4,7 @@ from pathlib import Path
 
 from proxy.config.settings import UpstreamSettings
 from proxy.domain.events import BatchSubmitted, RequestEscalated, RequestFinished, WasteBooked
+from proxy.domain.ids import RequestId, UpstreamName
 from proxy.emulator.faults import Fault, FaultKind
 from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant, Stuck
@@ -175,3 +176,30 @@ def test_a_model_whose_calls_take_long_is_escalated_that_much_earlier(tmp_path: 
         assert answer.at <= world.seen(RequestFinished)[0].deadline_at
 
     play(tmp_path, story, emulator=Settings(turnaround=Stuck(), latency_seconds=4 * MINUTE, lines_in_flight=0))
+
+
+def test_a_policy_that_wants_less_confidence_moves_later(tmp_path: Path) -> None:
+    """One call in ten takes four minutes: who wants 99.9 % reckons with those, who wants 80 % with a minute."""
+
+    async def story(world: World) -> None:
+        times = world.service.desk.call_times
+        for number in range(300):
+            times.observe(UpstreamName("openai"), "gpt-4o-mini", 240.0 if number % 10 == 0 else 5.0)
+        deadline_at = MONDAY_NOON + 2 * HOUR
+        sure, easy = await gather(
+            world.ask("sure", deadline="2h"), world.ask("easy", deadline="2h", headers={"x-app": "easy"})
+        )
+        began = {event.request_id: event.at for event in world.seen(RequestEscalated)}
+        assert len(began) == 2
+        early, late = (began[RequestId(answer.headers["X-Standby-Request-Id"])] for answer in (sure, easy))
+        assert 4 * MINUTE <= deadline_at - early <= 6 * MINUTE
+        assert 1 * MINUTE <= deadline_at - late <= 3 * MINUTE
+
+    file = tmp_path / "policy.yaml"
+    file.write_text("rules:\n- name: easy\n  match: {header: {x-app: easy}}\n  then: {confidence: 0.8}\n")
+    play(
+        tmp_path,
+        story,
+        emulator=Settings(turnaround=Stuck(0.0), latency_seconds=1.0, lines_in_flight=0),
+        policies=file,
+    )
