@@ -22,14 +22,24 @@ class ClientFault(StandbyError):
     """A request that cannot be served as it is, and why.
 
     `status` is the HTTP status, `code` a short machine-readable word, `param` the header or field at fault.
+    `after_seconds` is when the same call may be possible; None: that does not depend on time.
     """
 
-    def __init__(self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        code: str | None = None,
+        param: str | None = None,
+        after_seconds: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.code = code
         self.param = param
+        self.after_seconds = after_seconds
 
 
 class Retry(StrEnum):

@@ -26,6 +26,7 @@ from proxy.domain.events import StoreWarned
 from proxy.domain.ids import IdSource
 from proxy.routing.limitbook import LimitBook
 from proxy.routing.policy import Mode
+from proxy.routing.spending import Spending
 from proxy.runtime.failpoints import arm, failpoint_of
 from proxy.runtime.parts import (
     build_accounts,
@@ -42,6 +43,7 @@ from proxy.server.accounts import Account, Accounts
 from proxy.server.app import App
 from proxy.server.auth import Doorman
 from proxy.server.booking import Bookings
+from proxy.server.budgets import Budgets
 from proxy.server.house import House
 from proxy.server.leavers import Leavers
 from proxy.store.interface import Heard, Store, Word
@@ -116,6 +118,7 @@ async def running(
                 background.create_task(service.house.bookings.run(), name="bookings"),
                 background.create_task(service.house.leavers.run(), name="leavers"),
                 background.create_task(service.house.webhooks.run(), name="webhooks"),
+                background.create_task(service.house.budgets.run(), name="budgets"),
                 background.create_task(service.policy_watch.run(), name="policy watch"),
                 background.create_task(_watch_lag(service.state, clock), name="lag"),
                 background.create_task(service.membership.run(service.engine.poke), name="membership"),
@@ -186,7 +189,7 @@ async def _build(
         metrics_page=metrics_page,
     )
     state = State(desk=desk, engine=engine, house=house, announcer=announcer, membership=membership)
-    connect(announcer, desk, engine, metrics, house.holds, with_logs=with_logs)
+    connect(announcer, desk, engine, metrics, house, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(
         host=config.server.host,
@@ -228,6 +231,7 @@ def _house(
         bookings=Bookings(desk.store, desk.clock, desk.announce),
         leavers=Leavers(desk.store, holds, desk.clock, desk.announce, config.server.return_grace_seconds),
         webhooks=webhooks,
+        budgets=Budgets(Spending(config.timezone), desk.store, desk.clock, desk.announce),
         policy=policy_watch.policy,
         timezone=config.timezone,
         clock=desk.clock,
@@ -250,13 +254,16 @@ def _known(config: Config, policy_watch: PolicyWatch) -> Known:
 
 
 def connect(
-    announcer: Announcer, desk: Desk, engine: Engine, metrics: Metrics, holds: Holds, *, with_logs: bool
+    announcer: Announcer, desk: Desk, engine: Engine, metrics: Metrics, house: House, *, with_logs: bool
 ) -> None:
-    """Who listens to events. Two change what happens next: the engine learns, and `holds` wakes held clients."""
+    """Who listens to events. Three change what happens next: the engine learns, budgets are used up, and `holds` wakes
+    held clients.
+    """
     announcer.connect(engine.listen)
     announcer.connect(desk.mixes.listen)
     announcer.connect(desk.call_times.listen)
-    announcer.connect(holds.listen)
+    announcer.connect(house.budgets.listen)
+    announcer.connect(house.holds.listen)
     announcer.connect(metrics.listen)
     if with_logs:
         announcer.connect(Logs().listen)

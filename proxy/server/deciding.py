@@ -34,7 +34,7 @@ class Asked:
 
 
 def decide(house: House, asked: Asked) -> Decision:
-    """Where the call starts, and why."""
+    """Where the call starts, and why. Raises `ClientFault` 429 where its tenant's budget is spent."""
     hints, sold = asked.hints, asked.account.upstream.capabilities
     facts = Facts(
         model=asked.model,
@@ -50,7 +50,7 @@ def decide(house: House, asked: Asked) -> Decision:
         local_time=datetime.fromtimestamp(asked.at, house.timezone),
     )
     terms = _completed(house.policy.terms(facts), asked, observes=house.observes)
-    return planner.decide(
+    decision = planner.decide(
         urgency=asked.urgency,
         terms=terms,
         offer=planner.Offer(
@@ -67,6 +67,8 @@ def decide(house: House, asked: Asked) -> Decision:
         now=asked.at,
         outlook=house.outlook(asked.account.upstream.name, asked.model, asked.at, terms.confidence),
     )
+    house.budgets.require_within(terms, asked.tenant, decision, asked.at)
+    return decision
 
 
 def _completed(terms: Terms, asked: Asked, *, observes: bool) -> Terms:

@@ -18,6 +18,7 @@ from proxy.routing.pricing import PriceBook
 from proxy.server.accounts import Account, Accounts
 from proxy.server.auth import Doorman
 from proxy.server.booking import Bookings
+from proxy.server.budgets import Budgets
 from proxy.server.leavers import Leavers
 from proxy.server.settings import Settings
 from proxy.store.interface import Store
@@ -48,6 +49,7 @@ class House:
     bookings: Bookings
     leavers: Leavers
     webhooks: Webhooks
+    budgets: Budgets
     policy: Policy
     timezone: tzinfo
     clock: Clock

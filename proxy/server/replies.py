@@ -24,10 +24,12 @@ def reply_json(content: object, headers: Iterable[tuple[str, str]] = ()) -> web.
     return reply(200, msgspec.json.encode(content), (JSON, *headers))
 
 
-def refuse(fault: ClientFault, headers: Iterable[tuple[str, str]] = ()) -> web.Response:
-    """An error of the client's."""
+def refuse(fault: ClientFault) -> web.Response:
+    """An error of the client's. Where time will mend it, that is not to be tried blindly in between."""
     status, body = render(fault)
-    return reply(status, body, (JSON, *headers))
+    if fault.after_seconds is None:
+        return reply(status, body)
+    return reply(status, body, (JSON, ("Retry-After", f"{fault.after_seconds:.0f}"), ("x-should-retry", "false")))
 
 
 def fail(status: int, message: str, code: str, headers: Iterable[tuple[str, str]] = ()) -> web.Response:
