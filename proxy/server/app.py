@@ -50,8 +50,11 @@ class App:
                 status=NOT_FOUND,
                 code="unknown_url",
             )
-        caller = house.doorman.identify(request.headers)
         resource, _, query = path.partition("?")
+        is_one = request.method == "GET" and resource.startswith(DEFERRED + "/")
+        if is_one and house.doorman.is_operator(request.headers):
+            return await deferred.show_operator(house, resource.removeprefix(DEFERRED + "/"))
+        caller = house.doorman.identify(request.headers)
         if resource.rstrip("/") == DEFERRED or resource.startswith(DEFERRED + "/"):
             return await self._deferred(request, caller, resource.rstrip("/"), dict(parse_qsl(query)))
         listed = await models.serve(house, request.method, caller, resource.rstrip("/"))

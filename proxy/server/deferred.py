@@ -14,7 +14,7 @@ from proxy.server.house import House
 from proxy.server.leavers import cancel
 from proxy.server.replies import JSON, reply, reply_json
 from proxy.wire.durations import parse_duration
-from proxy.wire.resource import resource
+from proxy.wire.resource import operators_resource, resource
 
 NOT_FOUND = 404
 CONFLICT = 409
@@ -42,6 +42,14 @@ async def show(house: House, caller: Caller, request_id: str, query: dict[str, s
         house.bookings.note_delivered(view.id)
     headers = [_poll_again(view, house.clock.now())] if view.state is RequestState.OPEN else []
     return reply_json(resource(view, answer), headers)
+
+
+async def show_operator(house: House, request_id: str) -> web.Response:
+    """`GET /v1/deferred/{id}` with the operator's key: any tenant's request and why it got its tier, not its answer."""
+    view = await house.store.get(RequestId(request_id))
+    if view is None:
+        raise _unknown(request_id)
+    return reply_json(operators_resource(view))
 
 
 async def delete(house: House, caller: Caller, request_id: str) -> web.Response:
@@ -127,9 +135,12 @@ def _wait_seconds(said: str | None) -> float:
 async def _owned(house: House, caller: Caller, request_id: str) -> RequestView:
     view = await house.store.get(RequestId(request_id), caller.tenant)
     if view is None:
-        message = f"There is no deferred request {request_id[:80]!r}."
-        raise ClientFault(message, status=NOT_FOUND, code="not_found")
+        raise _unknown(request_id)
     return view
+
+
+def _unknown(request_id: str) -> ClientFault:
+    return ClientFault(f"There is no deferred request {request_id[:80]!r}.", status=NOT_FOUND, code="not_found")
 
 
 def _limit(said: str | None) -> int:

@@ -6,6 +6,7 @@ import msgspec
 
 from proxy.domain.answer import Answer
 from proxy.domain.request import RequestState, RequestView
+from proxy.wire.explanation import decided_before, explain
 
 
 def resource(view: RequestView, answer: Answer | None) -> dict[str, object]:
@@ -27,6 +28,12 @@ def resource(view: RequestView, answer: Answer | None) -> dict[str, object]:
         "saved_usd": None if view.saved_usd is None else f"{view.saved_usd:f}",
         "response": None if answer is None else _response(answer),
     }
+
+
+def operators_resource(view: RequestView) -> dict[str, object]:
+    """The same for whoever runs the proxy: whose it is, and why it got its tier; never its answer."""
+    explanation = explain(decided_before(view))
+    return resource(view, None) | {"tenant": view.tenant, "explanation": explanation}
 
 
 def _response(answer: Answer) -> dict[str, object]:
