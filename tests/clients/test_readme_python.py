@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,5 +19,9 @@ def test_the_readmes_lines_fetch_an_answer_later(tmp_path: Path, capsys: pytest.
     with emulator(tmp_path, "--turnaround", "constant:600") as provider, standby(tmp_path, provider) as proxy:
         there = lines.replace("http://127.0.0.1:8080", proxy.url).replace("4h", "60s")
         assert there.count(proxy.url) == 1
-        exec(compile(there, "README.md", "exec"), {})
+        names: dict[str, Any] = {}
+        try:
+            exec(compile(there, "README.md", "exec"), names)
+        finally:
+            names["api"].close()
     assert capsys.readouterr().out.startswith("done echo: ...")
