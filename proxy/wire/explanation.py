@@ -95,7 +95,7 @@ def _about(tier: Tier, grounds: Grounds) -> list[str]:
             return _about_flex(grounds)
         case Tier.STANDARD:
             carries = "can" if grounds.covered else "cannot"
-            needs = f"needs {_time(grounds.call_needs_seconds)} before the deadline"
+            needs = f"needs {_time(grounds.call_needs_seconds)}, {_slack(grounds)}"
             return [needs, f"the rate limits {carries} carry it then, if no batch answers", "the full price"]
         case Tier.PRIORITY:
             return ["bought only where the client names it"]
@@ -113,6 +113,12 @@ def _about_flex(grounds: Grounds) -> list[str]:
     if grounds.flex_obstacle is not None:
         return [FLEX_OBSTACLES[grounds.flex_obstacle]]
     return [f"needs {_time(grounds.flex_needs_seconds)}", _price(grounds.flex_price_share)]
+
+
+def _slack(grounds: Grounds) -> str:
+    """How long a call can be put off."""
+    slack_seconds = grounds.left_seconds - grounds.call_needs_seconds
+    return f"a slack of {_time(slack_seconds)}" if slack_seconds > 0 else "and there is no slack"
 
 
 def _price(share: float | None) -> str:

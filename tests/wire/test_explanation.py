@@ -30,7 +30,7 @@ def test_it_names_the_rule_the_tier_and_the_numbers_of_every_rung() -> None:
         "time until the deadline: 4h",
         "batch: chosen; in time with 91.32 %, 23.08 % needed; needs 8m40s; 50 % of the standard price",
         "flex: not chosen; no price is known for it",
-        "standard: not chosen; needs 2m before the deadline; the rate limits can carry it then, if no batch answers; "
+        "standard: not chosen; needs 2m, a slack of 3h58m; the rate limits can carry it then, if no batch answers; "
         "the full price",
         "priority: not chosen; bought only where the client names it",
         "if no batch is in time: it moves to a faster tier in time (99.9 % wanted)",
