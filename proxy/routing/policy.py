@@ -4,16 +4,18 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import datetime, tzinfo
 from enum import StrEnum
 from fnmatch import translate
 
 from proxy.domain.decision import CONFIDENCE_DEFAULT, Delivery, OnMiss
 from proxy.domain.tier import Tier
+from proxy.routing.localtime import Hours, Weekday, is_within, read_hours
+from proxy.routing.policytest import PolicyTest
+from proxy.routing.shape import RULE_NAME, Glob, RuleName
 from proxy.routing.terms import Budget, Terms
 
-_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
-_RULE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_RULE_NAME = re.compile(RULE_NAME)
 DEFAULT_NAME = "default"
 """What the terms of requests are called that no rule matches."""
 
@@ -24,18 +26,6 @@ class Mode(StrEnum):
     ENFORCE = "enforce"
     OBSERVE = "observe"
     """Everything is bought at once, and what would have been deferred and saved is noted."""
-
-
-class Weekday(StrEnum):
-    """Days as policies write them, in the order of `datetime.weekday`."""
-
-    MONDAY = "mon"
-    TUESDAY = "tue"
-    WEDNESDAY = "wed"
-    THURSDAY = "thu"
-    FRIDAY = "fri"
-    SATURDAY = "sat"
-    SUNDAY = "sun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +53,58 @@ class Facts:
 class Match:
     """What a rule asks for. What is left out is not asked; everything that is asked must hold.
 
-    Texts are globs in which case counts (`gpt-4o*`), lists are alternatives. `header` and `metadata` map names to
-    globs; one that the request does not have never matches, not even `*`. `hours` is `22:00-06:00`, local, the end
-    excluded; it may span midnight, and then `weekdays` means the day that it is now. Token limits are included.
+    - `model`: globs of the model's name; a list means any of them.
+    - `endpoint`: globs of the path, such as /v1/embeddings.
+    - `tenant`: globs of whose request it is.
+    - `key`: globs of the proxy key's name.
+    - `header`: header names with a glob for each value; all must match, and a header that the request does not have
+      never matches, not even *.
+    - `metadata`: the same for the text values of the body's metadata.
+    - `stream`: whether the client asks for a stream.
+    - `tools`: whether the body offers tools.
+    - `input_tokens_min`: the prompt has at least so many tokens, estimated at four bytes of the body a token.
+    - `input_tokens_max`: it has at most so many.
+    - `output_tokens_min`: the client's own limit on the answer is at least this; a request without one never matches.
+    - `output_tokens_max`: it is at most this; a request without one may get any length, and never matches.
+    - `hours`: the local time is in this span, its end excluded. It may span midnight.
+    - `weekdays`: it is one of these days, locally; after midnight that is the new day.
+    - `timezone`: where hours and weekdays are local. Left out: the file's time zone, else the configured one.
     """
 
-    model: tuple[str, ...] = ()
-    endpoint: tuple[str, ...] = ()
-    tenant: tuple[str, ...] = ()
-    key: tuple[str, ...] = ()
-    header: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    model: tuple[Glob, ...] = ()
+    endpoint: tuple[Glob, ...] = ()
+    tenant: tuple[Glob, ...] = ()
+    key: tuple[Glob, ...] = ()
+    header: Mapping[str, Glob] = field(default_factory=dict)
+    metadata: Mapping[str, Glob] = field(default_factory=dict)
     stream: bool | None = None
     tools: bool | None = None
     input_tokens_min: int | None = None
     input_tokens_max: int | None = None
+    output_tokens_min: int | None = None
     output_tokens_max: int | None = None
-    hours: str | None = None
+    hours: Hours | None = None
     weekdays: tuple[Weekday, ...] = ()
+    timezone: tzinfo | None = None
 
     def __post_init__(self) -> None:
         if self.hours is not None:
-            _span(self.hours)
-        least, most = self.input_tokens_min, self.input_tokens_max
-        if least is not None and most is not None and least > most:
-            raise ValueError(f"input_tokens_min: {least} is more than input_tokens_max, {most}: it can never match")
+            read_hours(self.hours)
+        if self.timezone is not None and not self.asks_time:
+            raise ValueError("timezone: it says nothing without hours or weekdays; add some, or leave it out")
+        lowered = [name.lower() for name in self.header]
+        for name in self.header:
+            if lowered.count(name.lower()) > 1:
+                raise ValueError(f"header.{name}: it is here twice, since case does not count; keep one of them")
+        for kind in ("input_tokens", "output_tokens"):
+            least, most = getattr(self, f"{kind}_min"), getattr(self, f"{kind}_max")
+            if least is not None and most is not None and least > most:
+                raise ValueError(f"{kind}_min: {least} is more than {kind}_max, {most}: it can never match")
+
+    @property
+    def asks_time(self) -> bool:
+        """Whether it depends on when the request comes."""
+        return self.hours is not None or bool(self.weekdays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +177,14 @@ class Then:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `name` is in metrics, headers and the ledger."""
+    """One rule.
 
-    name: str
+    - `name`: what it is called in metrics, headers and the ledger.
+    - `match`: which requests it is for; left out: all that no rule before it matches.
+    - `then`: their terms; left out: those that are built in. Nothing is taken from `default`.
+    """
+
+    name: RuleName
     match: Match = field(default_factory=Match)
     then: Then = field(default_factory=Then)
 
@@ -173,10 +195,21 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """A policy file's content. `default` is for requests that no rule matches."""
+    """A policy file's content, with what it extends taken in.
 
+    - `extends`: another policy file, looked for from this one's folder. Its rules are tried after this one's; of
+      `default` and `timezone` it gives what is left out here.
+    - `timezone`: where hours and weekdays are local, such as Europe/Berlin. Left out: the configured time zone.
+    - `rules`: tried from the top; the first that matches sets a request's terms.
+    - `default`: the terms of requests that no rule matches.
+    - `tests`: requests with what is to be decided about them. A file whose tests fail is refused.
+    """
+
+    extends: str | None = None
+    timezone: tzinfo | None = None
     rules: tuple[Rule, ...] = ()
     default: Then = field(default_factory=Then)
+    tests: tuple[PolicyTest, ...] = ()
 
     def __post_init__(self) -> None:
         names = [DEFAULT_NAME]
@@ -186,6 +219,14 @@ class PolicyFile:
                     f"rules.{number}.name: {rule.name!r} is taken already; give every rule a name of its own"
                 )
             names.append(rule.name)
+        for number, test in enumerate(self.tests):
+            if test.name in [other.name for other in self.tests[:number]]:
+                raise ValueError(f"tests.{number}.name: {test.name!r} is taken already; give it another one")
+            if test.expect.rule not in {None, *names}:
+                raise ValueError(
+                    f"tests.{number}.expect.rule: {test.expect.rule!r} is no rule of this policy; there are "
+                    f"{', '.join(names)}"
+                )
 
 
 class Policy:
@@ -194,7 +235,7 @@ class Policy:
     def __init__(self, file: PolicyFile) -> None:
         self.file = file
         self.rules = file.rules
-        self._compiled = [(_conditions(rule.match), rule.then.terms(rule.name)) for rule in file.rules]
+        self._compiled = [(_conditions(rule.match, file.timezone), rule.then.terms(rule.name)) for rule in file.rules]
         self._default = file.default.terms(DEFAULT_NAME)
 
     def __repr__(self) -> str:
@@ -214,9 +255,14 @@ class Policy:
 Condition = Callable[[Facts], bool]
 
 
-def _conditions(match: Match) -> list[Condition]:
+def _conditions(match: Match, zone: tzinfo | None) -> list[Condition]:
     """What a match asks, compiled, and nothing for what it does not ask: rules are tried on the synchronous path."""
-    return [*_text_conditions(match), *_named_conditions(match), *_shape_conditions(match), *_time_conditions(match)]
+    return [
+        *_text_conditions(match),
+        *_named_conditions(match),
+        *_shape_conditions(match),
+        *_time_conditions(match, match.timezone or zone),
+    ]
 
 
 def _text_conditions(match: Match) -> list[Condition]:
@@ -257,20 +303,29 @@ def _shape_conditions(match: Match) -> list[Condition]:
         conditions.append(lambda facts: facts.input_tokens >= least)
     if (most := match.input_tokens_max) is not None:
         conditions.append(lambda facts: facts.input_tokens <= most)
+    if (shortest := match.output_tokens_min) is not None:
+        conditions.append(lambda facts: facts.output_tokens is not None and facts.output_tokens >= shortest)
     if (longest := match.output_tokens_max) is not None:
-        conditions.append(lambda facts: _at_most(facts.output_tokens, longest))
+        conditions.append(lambda facts: facts.output_tokens is not None and facts.output_tokens <= longest)
     return conditions
 
 
-def _time_conditions(match: Match) -> list[Condition]:
+def _time_conditions(match: Match, zone: tzinfo | None) -> list[Condition]:
     conditions: list[Condition] = []
+    local = _local(zone)
     if match.weekdays:
         days = {day for day, name in enumerate(Weekday) if name in match.weekdays}
-        conditions.append(lambda facts: facts.local_time.weekday() in days)
+        conditions.append(lambda facts: local(facts).weekday() in days)
     if match.hours is not None:
-        begin, end = _span(match.hours)
-        conditions.append(lambda facts: _is_within(facts.local_time.time(), begin, end))
+        begin, end = read_hours(match.hours)
+        conditions.append(lambda facts: is_within(local(facts).time(), begin, end))
     return conditions
+
+
+def _local(zone: tzinfo | None) -> Callable[[Facts], datetime]:
+    if zone is None:
+        return lambda facts: facts.local_time
+    return lambda facts: facts.local_time.astimezone(zone)
 
 
 def _globs(globs: tuple[str, ...]) -> Callable[[str], bool]:
@@ -284,24 +339,3 @@ def _all_match(wanted: Mapping[str, Callable[[str], bool]], given: Mapping[str, 
         if value is None or not matches(value):
             return False
     return True
-
-
-def _span(hours: str) -> tuple[time, time]:
-    """Begin and end; the end of the day is its beginning. Raises ValueError for what is no span."""
-    found = _HOURS.fullmatch(hours)
-    if found is None:
-        raise ValueError(f"hours: {hours!r} is no span of time; write 22:00-06:00")
-    begin_hour, begin_minute, end_hour, end_minute = (int(part or 0) for part in found.groups())
-    begin, end = time(begin_hour, begin_minute), time(end_hour, end_minute)
-    if begin == end:
-        raise ValueError(f"hours: {hours!r} is the whole day or nothing of it; leave it out for the whole day")
-    return begin, end
-
-
-def _is_within(now: time, begin: time, end: time) -> bool:
-    return begin <= now < end if begin < end else now >= begin or now < end
-
-
-def _at_most(count: int | None, limit: int) -> bool:
-    """A client that sets no limit may get any length."""
-    return count is not None and count <= limit

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from proxy.domain.decision import Delivery
 from proxy.domain.tier import Tier
-from proxy.routing.policy import Facts, Match, Policy, PolicyFile, Rule, Then, Weekday
+from proxy.routing.localtime import Weekday
+from proxy.routing.policy import Facts, Match, Policy, PolicyFile, Rule, Then
 from proxy.routing.terms import Terms
 
 MONDAY = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -162,6 +164,11 @@ def test_a_client_that_sets_no_limit_may_get_any_length(tokens: int | None, *, e
     assert matches(Match(output_tokens_max=100), output_tokens=tokens) is expected
 
 
+@pytest.mark.parametrize(("tokens", "expected"), [(99, False), (100, True), (101, True), (None, False)])
+def test_a_client_that_sets_no_limit_has_not_asked_for_a_long_answer(tokens: int | None, *, expected: bool) -> None:
+    assert matches(Match(output_tokens_min=100), output_tokens=tokens) is expected
+
+
 @pytest.mark.parametrize(
     ("hours", "time", "expected"),
     [
@@ -194,6 +201,26 @@ def test_hours_are_local() -> None:
     assert not matches(Match(hours="11:00-13:00"), local_time=tokyo)
 
 
+def test_a_rule_may_have_a_time_zone_of_its_own_and_a_file_one_for_its_rules() -> None:
+    tokyo, new_york = ZoneInfo("Asia/Tokyo"), ZoneInfo("America/New_York")
+    assert matches(Match(hours="21:00-22:00", timezone=tokyo))
+    assert matches(Match(weekdays=(Weekday.TUESDAY,), timezone=tokyo), local_time=MONDAY.replace(hour=15))
+    rules = (Rule("tokyo", Match(hours="21:00-22:00", timezone=tokyo)), Rule("york", Match(hours="07:00-08:00")))
+    assert Policy(PolicyFile(rules=rules, timezone=new_york)).terms(FACTS).policy == "tokyo"
+    assert Policy(PolicyFile(rules=rules[1:], timezone=new_york)).terms(FACTS).policy == "york"
+    assert Policy(PolicyFile(rules=rules[1:])).terms(FACTS).policy == "default"
+
+
+def test_a_time_zone_that_says_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^timezone: it says nothing without hours or weekdays"):
+        Match(timezone=UTC)
+
+
+def test_a_header_that_is_asked_for_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^header\.X-App: it is here twice, since case does not count"):
+        Match(header={"X-App": "a", "x-app": "b"})
+
+
 def test_weekdays_are_those_of_the_local_date() -> None:
     assert matches(Match(weekdays=(Weekday.MONDAY,)))
     assert not matches(Match(weekdays=(Weekday.SATURDAY, Weekday.SUNDAY)))
@@ -223,6 +250,8 @@ def test_a_span_that_may_mean_all_or_nothing_is_refused(hours: str) -> None:
 def test_a_match_that_can_never_hold_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^input_tokens_min: 5 is more than input_tokens_max, 4"):
         Match(input_tokens_min=5, input_tokens_max=4)
+    with pytest.raises(ValueError, match=r"^output_tokens_min: 5 is more than output_tokens_max, 4"):
+        Match(output_tokens_min=5, output_tokens_max=4)
 
 
 @pytest.mark.parametrize("name", ["", "Report", "a b", "-a", "a" * 41, "a\n"])
