@@ -15,6 +15,9 @@ _UNITS = {
 }
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,3})?)\s*([a-z]*)", re.ASCII)
 
+SIZE = r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:[kKmMgG][iI]?)?[bB]?"
+"""What `parse_size` takes, as a pattern for a schema; blanks and _ aside."""
+
 
 def parse_size(text: str) -> int | None:
     """Bytes, or None when the text is no size."""

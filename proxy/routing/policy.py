@@ -195,7 +195,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """A policy file's content, with what it extends taken in.
+    """A policy: which requests can wait, for how long, and what that may cost.
 
     - `extends`: another policy file, looked for from this one's folder. Its rules are tried after this one's; of
       `default` and `timezone` it gives what is left out here.

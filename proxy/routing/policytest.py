@@ -25,7 +25,7 @@ class Asked:
     - `priority`: the header X-Priority: urgent, normal, deferrable, or 0 to 7.
     - `headers`: any other headers, such as Prefer: respond-async.
     - `metadata`: the body's metadata.
-    - `service_tier`: the tier that the body names.
+    - `service_tier`: the tier that the body names: flex, priority or fast.
     - `stream`: whether the client asks for a stream.
     - `tools`: whether the body offers tools.
     - `input_tokens`: the prompt's estimated size. Left out: 100.
@@ -64,7 +64,7 @@ class Expected:
     """What is to be decided. Only what is named is compared; something has to be.
 
     - `rule`: the name of the rule that sets the terms, or default.
-    - `deferred`: true: it waits. false: it is bought at once.
+    - `deferred`: whether it waits; otherwise it is bought at once.
     - `tier`: the tier that it starts at.
     - `reason`: why, as X-Standby-Reason says it.
     - `deadline`: how far away the deadline in force is.

@@ -19,7 +19,11 @@ class OverBudget(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What each tenant may spend in a day of the configured time zone, in dollars, as far as prices are known."""
+    """What each tenant may spend in a day of the configured time zone, as far as prices are known.
+
+    - `usd_per_day`: how many dollars.
+    - `over`: what a tenant may still send that has spent them.
+    """
 
     usd_per_day: Decimal
     over: OverBudget = OverBudget.DEFERRABLE_ONLY

@@ -6,6 +6,8 @@ _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhdw])", re.ASCII)
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 _BARE = re.compile(r"\d{1,9}(?:\.\d{1,6})?", re.ASCII)
+DURATION = r"[0-9]{1,9}(?:\.[0-9]{1,6})?|(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:[mM][sS]|[smhdwSMHDW]))+"  # in every dialect
+"""What `parse_duration` takes, as a pattern for a schema."""
 
 
 def parse_duration(text: str) -> float | None:
