@@ -98,9 +98,9 @@ def _schema(wanted: Any, name: str, definitions: dict[str, Schema]) -> Schema:
     if origin in {dict, Mapping}:
         return {"type": ["object", "null"], "additionalProperties": _schema(arguments[1], name, definitions)}
     if isinstance(wanted, type) and is_dataclass(wanted):
-        definitions.setdefault(wanted.__name__, {})
-        definitions[wanted.__name__] = _object(wanted, definitions)
-        return {"$ref": f"#/definitions/{wanted.__name__}"}
+        name_there = f"{wanted.__module__.removeprefix('proxy.')}.{wanted.__name__}"
+        definitions[name_there] = _object(wanted, definitions)
+        return {"$ref": f"#/definitions/{name_there}"}
     if issubclass(wanted, StrEnum):
         return {"enum": [member.value for member in wanted]}
     return _scalar(wanted, name)

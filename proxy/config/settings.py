@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from proxy.batching.membership import Settings as MembershipSettings
 from proxy.batching.settings import Settings as BatchingSettings
+from proxy.config.shipped import default_policy
 from proxy.delivery.webhooks import Secrets as WebhookSecrets
 from proxy.delivery.webhooks import Settings as WebhookSettings
 from proxy.domain.errors import ConfigFault
@@ -32,20 +33,12 @@ from proxy.wire.webhooks import require_secret
 
 OPENAI = "https://api.openai.com/v1"
 DEFAULT_UPSTREAM = UpstreamName("openai")
-PACKAGE = Path(__file__).parent.parent
 KEY_FILE = "standby.key"
 
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-
-
-def default_policy(package: Path = PACKAGE) -> Path:
-    """The policy that comes with Standby: in an installed package, else in the checkout."""
-    packaged = package / "_policies"
-    folder = packaged if packaged.is_dir() else package.parent / "policies"
-    return folder / "default.yaml"
 
 
 @dataclass(frozen=True, slots=True)

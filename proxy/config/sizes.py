@@ -15,7 +15,7 @@ _UNITS = {
 }
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,3})?)\s*([a-z]*)", re.ASCII)
 
-SIZE = r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:[kKmMgG][iI]?)?[bB]?"
+SIZE = r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:[kKmMgG][iI]?[bB]|[bB])?"
 """What `parse_size` takes, as a pattern for a schema; blanks and _ aside."""
 
 

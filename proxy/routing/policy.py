@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from enum import StrEnum
 from fnmatch import translate
 
 from proxy.domain.decision import CONFIDENCE_DEFAULT, Delivery, OnMiss
@@ -13,19 +12,11 @@ from proxy.domain.tier import Tier
 from proxy.routing.localtime import Hours, Weekday, is_within, read_hours
 from proxy.routing.policytest import PolicyTest
 from proxy.routing.shape import RULE_NAME, Glob, RuleName
-from proxy.routing.terms import Budget, Terms
+from proxy.routing.terms import Budget, Mode, Terms
 
 _RULE_NAME = re.compile(RULE_NAME)
 DEFAULT_NAME = "default"
 """What the terms of requests are called that no rule matches."""
-
-
-class Mode(StrEnum):
-    """Whether decisions are carried out."""
-
-    ENFORCE = "enforce"
-    OBSERVE = "observe"
-    """Everything is bought at once, and what would have been deferred and saved is noted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from proxy.domain.decision import Delivery, Reason
+from proxy.domain.decision import Delivery, OnMiss, Reason
 from proxy.domain.tier import Tier
 from proxy.routing.localtime import At, read_at
+from proxy.routing.terms import Budget, Mode
 
 ENDPOINT = "/v1/chat/completions"
 _EARLIEST = "mon 12:00"
@@ -70,6 +71,11 @@ class Expected:
     - `deadline`: how far away the deadline in force is.
     - `delivery`: how a deferred request's answer comes back.
     - `tiers`: what a deferred request may be bought at.
+    - `on_miss`: what is done where a batch will not be in time.
+    - `confidence`: the share of deadlines that is to be met.
+    - `budget`: what the tenant may spend in a day.
+    - `retention`: how long the answer is kept; to be expected only where the rule says it.
+    - `mode`: whether the rule is carried out or only observed. What is configured plays no part.
     """
 
     rule: str | None = None
@@ -79,6 +85,11 @@ class Expected:
     deadline_seconds: float | None = None
     delivery: Delivery | None = None
     tiers: frozenset[Tier] | None = None
+    on_miss: OnMiss | None = None
+    confidence: float | None = None
+    budget: Budget | None = None
+    retention_seconds: float | None = None
+    mode: Mode | None = None
 
     def __post_init__(self) -> None:
         if all(getattr(self, named.name) is None for named in fields(self)):

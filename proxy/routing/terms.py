@@ -8,6 +8,14 @@ from proxy.domain.decision import CONFIDENCE_DEFAULT, Delivery, OnMiss
 from proxy.domain.tier import Tier
 
 
+class Mode(StrEnum):
+    """Whether decisions are carried out."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+    """Everything is bought at once, and what would have been deferred and saved is noted."""
+
+
 class OverBudget(StrEnum):
     """What a tenant that has spent its day's budget may still send."""
 

@@ -1,10 +1,14 @@
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from proxy.config.load import load_config, load_policy, said_by
 from proxy.config.settings import OPENAI, Config
+from proxy.config.trial import Conditions
 from proxy.domain.errors import ConfigFault, Place
+from proxy.routing.pricing import ModelPrice, PriceBook, TierPrice
+from proxy.routing.terms import Mode
 
 
 def written(folder: Path, text: str | bytes, name: str = "config.yaml") -> Path:
@@ -95,6 +99,40 @@ def test_a_mistake_in_a_policy_names_its_line_and_what_would_be_right(
         load_policy(file)
     assert caught.value.place == Place(str(file), line)
     assert words in caught.value.message
+
+
+NIGHTLY = "rules:\n- name: nightly\n  match: {hours: '20:00-06:00'}\n  then: {deadline: 8h}\n"
+PASSES = "tests:\n- name: at night it waits\n  request: {at: 23:00}\n  expect: {rule: nightly, deferred: true}\n"
+FAILS = PASSES.replace("23:00", "12:00")
+
+
+def test_a_policy_whose_tests_fail_is_refused_where_the_first_of_them_stands(tmp_path: Path) -> None:
+    assert load_policy(written(tmp_path, NIGHTLY + PASSES, "right.yaml")).rules
+    wrong = written(tmp_path, NIGHTLY + FAILS + FAILS.partition("\n")[2].replace("waits", "waits, too"), "wrong.yaml")
+    with pytest.raises(ConfigFault) as caught:
+        load_policy(wrong)
+    assert str(caught.value) == (
+        f"{wrong}:6: the test 'at night it waits' fails: rule is default and not nightly; deferred is false and not "
+        "true (default: no_deadline) (1 more of its tests fail)"
+    )
+
+
+def test_the_tests_of_an_extended_file_are_run_on_it_alone(tmp_path: Path) -> None:
+    written(tmp_path, NIGHTLY + PASSES, "base.yaml")
+    own = "extends: base.yaml\nrules: [{name: all, then: {urgent: true}}]\n"
+    assert load_policy(written(tmp_path, own, "own.yaml")).rules
+    base = written(tmp_path, NIGHTLY + FAILS, "base.yaml")
+    with pytest.raises(ConfigFault, match=rf"^{base}:6: the test 'at night it waits' fails"):
+        load_policy(tmp_path / "own.yaml")
+
+
+def test_tests_are_run_under_the_configured_prices_and_as_though_the_policy_acted(tmp_path: Path) -> None:
+    tests = "tests:\n- name: t\n  request: {model: m, deadline: 4h}\n  expect: {tier: batch}\n"
+    file = written(tmp_path, tests, "policy.yaml")
+    assert load_policy(file, mode=Mode.OBSERVE).terms is not None
+    dear = ModelPrice(standard=TierPrice(Decimal(1), Decimal(1)))
+    with pytest.raises(ConfigFault, match="not_sold_as_batch"):
+        load_policy(file, Conditions(PriceBook.from_cost_map({}, {"m": dear}, "a test")))
 
 
 def test_an_environment_variable_that_is_empty_says_nothing() -> None:

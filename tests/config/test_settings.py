@@ -13,7 +13,6 @@ from proxy.config.settings import (
     StoreSettings,
     UpstreamSettings,
     check,
-    default_policy,
     read_operator_key,
     shown_url,
     with_overrides,
@@ -318,16 +317,6 @@ def test_a_completion_window_is_kept_as_the_provider_spells_it() -> None:
     assert BatchCapabilities().window_seconds == 86_400.0
     capabilities = read("upstreams: [{batches: {window: 7d}}]").upstreams[0].batches
     assert (capabilities.window, capabilities.window_seconds) == ("7d", 604_800.0)
-
-
-def test_the_policy_that_comes_with_standby_is_found_in_a_package_and_in_a_checkout(tmp_path: Path) -> None:
-    package = tmp_path / "proxy"
-    package.mkdir()
-    assert default_policy(package) == tmp_path / "policies" / "default.yaml"
-    (package / "_policies").mkdir()
-    assert default_policy(package) == package / "_policies" / "default.yaml"
-    assert default_policy().is_file()
-    assert Config().policy_file == default_policy()
 
 
 def test_settings_made_in_code_are_checked_as_well() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from proxy.config.decode import decode, written_name
 from proxy.config.load import load_config, load_policy
-from proxy.config.settings import Config, check, default_policy
+from proxy.config.settings import Config, check
+from proxy.config.shipped import default_policy
 from proxy.config.tree import Mapping, Node, Sequence, parse
 from proxy.domain.decision import Delivery
 from proxy.routing.policy import Facts, Match, PolicyFile, Then
