@@ -16,8 +16,11 @@ from proxy.backtest.report import COLUMNS, Figures, as_json, cells, table
 from proxy.backtest.run import Report, Scenario, Stage, play_policy, set_stage
 from proxy.config.load import load_config, load_policy
 from proxy.config.settings import Config
+from proxy.config.shipped import policy_path
+from proxy.config.trial import Conditions
 from proxy.domain.errors import ConfigFault
 from proxy.routing.policy import Policy
+from proxy.runtime.parts import read_prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ def show(scenario: Scenario, policies: Sequence[Path], config_file: Path | None,
     """Play every policy, draw the progress, print the table, write the files. Raises `ConfigFault`."""
     config = load_config(config_file)
     files = policies or [config.policy_file]
-    loaded = [load_policy(file) for file in files]
+    conditions = Conditions(read_prices(config), config.timezone)
+    loaded = [load_policy(policy_path(Path(), file), conditions) for file in files]
     if wishes.recommend and len(files) > 1:
         raise ConfigFault("--recommend looks for settings around one policy; give one --policy")
     console = Console()

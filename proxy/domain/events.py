@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from proxy.domain.batch import BatchOutcome
+from proxy.domain.change import PolicyChange
 from proxy.domain.decision import Reason
 from proxy.domain.ids import BatchId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow
@@ -329,10 +330,11 @@ class BatchTierLost:
 
 @dataclass(frozen=True, slots=True)
 class PolicyReloaded:
-    """The policy in force was replaced. `rules` is how many rules it has."""
+    """The policy in force was replaced. `rules` is how many rules it has, `change` what is new in it."""
 
     file: str
     rules: int
+    change: PolicyChange
     at: float
 
 

@@ -1,6 +1,7 @@
-"""Keeping the policy in force up to date with its file: on a change, or when told to look (SIGHUP).
+"""Keeping the policy in force up to date with its files: on a change, or when told to look (SIGHUP).
 
-A file with a mistake changes nothing: the old policy stays, and the mistake is announced once.
+The files are the policy's own and all that it extends. With a mistake in one of them, or a test that fails, nothing
+changes: the old policy stays, and the mistake is announced once.
 """
 
 import asyncio
@@ -8,13 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from proxy.config.load import load_policy
+from proxy.config.trial import Conditions
 from proxy.domain.clock import Clock
 from proxy.domain.errors import ConfigFault
 from proxy.domain.events import Announce, PolicyReloaded, ReloadRefused
+from proxy.routing.changes import what_changed
 from proxy.routing.policy import Policy
+from proxy.routing.terms import Mode
 
 LOOK_SECONDS = 2.0
-"""How often the file is looked at."""
+"""How often the files are looked at."""
 
 
 FileState = tuple[int, int, int]
@@ -22,24 +26,37 @@ FileState = tuple[int, int, int]
 
 
 class PolicyWatch:
-    """The policy in force. Raises `ConfigFault` when the file cannot be used at the start."""
+    """The policy in force. Raises `ConfigFault` when the files cannot be used at the start.
 
-    def __init__(self, file: Path, clock: Clock, announce: Announce) -> None:
+    `conditions` are what the policy's tests are run under, None: those without a configuration. `mode` is that of rules
+    that name none.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        clock: Clock,
+        announce: Announce,
+        conditions: Conditions | None = None,
+        mode: Mode = Mode.ENFORCE,
+    ) -> None:
         self._file = file
         self._clock = clock
         self._announce = announce
-        self._seen: FileState | None = file_state(file)
+        self._conditions = conditions
+        self._mode = mode
+        self._seen: dict[Path, FileState | None] = {}
         self._told = asyncio.Event()
         self._listener: Callable[[Policy], None] = lambda _: None
-        self.policy = load_policy(file)
+        self.policy = self._load()
 
     def on_change(self, listener: Callable[[Policy], None]) -> None:
         """Call this with every new policy."""
         self._listener = listener
 
     def look_now(self) -> None:
-        """Load the file whether it seems changed or not."""
-        self._seen = None
+        """Load the files whether they seem changed or not."""
+        self._seen = {}
         self._told.set()
 
     async def run(self) -> None:
@@ -54,20 +71,27 @@ class PolicyWatch:
             self.look()
 
     def look(self) -> None:
-        """Replace the policy if its file has changed and is right."""
-        seen = file_state(self._file)
-        if seen is not None and seen == self._seen:
+        """Replace the policy if its files have changed and are right."""
+        if self._seen and all(file_state(file) == seen for file, seen in self._seen.items()):
             return
-        self._seen = seen
         now = self._clock.now()
         try:
-            policy = load_policy(self._file)
+            policy = self._load()
         except ConfigFault as fault:
             self._announce(ReloadRefused(str(fault), now))
             return
+        change = what_changed(self.policy.file, policy.file)
         self.policy = policy
         self._listener(policy)
-        self._announce(PolicyReloaded(str(self._file), len(policy.rules), now))
+        self._announce(PolicyReloaded(str(self._file), len(policy.rules), change, now))
+
+    def _load(self) -> Policy:
+        """Load the policy, and remember every file of it as it is before it is read."""
+        self._seen = {}
+        return load_policy(self._file, self._conditions, mode=self._mode, note=self._note)
+
+    def _note(self, file: Path) -> None:
+        self._seen[file] = file_state(file)
 
 
 def file_state(file: Path) -> FileState | None:

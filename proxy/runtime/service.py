@@ -18,6 +18,7 @@ from proxy.batching.desk import Desk
 from proxy.batching.engine import Engine
 from proxy.batching.membership import HOUSEKEEPING, Membership
 from proxy.config.settings import Config, read_operator_key
+from proxy.config.trial import Conditions
 from proxy.delivery.holds import Holds
 from proxy.delivery.webhooks import Webhooks
 from proxy.domain.clock import Clock
@@ -145,8 +146,8 @@ async def _build(
     with_logs: bool,
 ) -> Service:
     announcer = Announcer()
-    policy_watch = PolicyWatch(config.policy_file, clock, announcer.announce)
     prices = read_prices(config)
+    policy_watch = PolicyWatch(config.policy_file, clock, announcer.announce, Conditions(prices, config.timezone))
     await store.start()
     stack.push_async_callback(store.close)
     session = open_session(connections_max=0)

@@ -15,6 +15,7 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from proxy.domain.change import PolicyChange
 from proxy.domain.events import (
     AnyEvent,
     BatchCut,
@@ -99,7 +100,7 @@ LINES: Mapping[type[AnyEvent], _Line] = {
     WebhookCalled: _Line(logging.INFO, "webhook.called", ("request_id", "host", "status", "error", "retry_at")),
     StepFailed: _Line(logging.WARNING, "step.failed", ("step", "upstream", "batch_id", "error", "retry_at")),
     BatchTierLost: _Line(logging.WARNING, "upstream.batch_tier_lost", ("upstream", "retry_at")),
-    PolicyReloaded: _Line(logging.INFO, "policy.reloaded", ("file", "rules")),
+    PolicyReloaded: _Line(logging.INFO, "policy.reloaded", ("file", "rules", "change")),
     ReloadRefused: _Line(logging.ERROR, "policy.refused", ("error",)),
 }
 
@@ -157,6 +158,8 @@ def _fields(line: _Line, event: AnyEvent) -> Fields:
 def _shown(name: str, value: object) -> object:
     if name.endswith("_at") and isinstance(value, float):
         return _instant(value)
+    if isinstance(value, PolicyChange):
+        return str(value)
     if name == "lanes" and isinstance(value, tuple):
         return [" ".join(lane) for lane in value]
     return value

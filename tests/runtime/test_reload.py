@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.domain.change import PolicyChange
 from proxy.domain.errors import ConfigFault
 from proxy.domain.events import AnyEvent, PolicyReloaded, ReloadRefused
 from proxy.routing.policy import Policy
@@ -39,7 +40,7 @@ def test_a_right_edit_is_in_force_and_announced(tmp_path: Path) -> None:
     assert watched.policies == [watched.watch.policy]
     (event,) = watched.events
     assert isinstance(event, PolicyReloaded)
-    assert event.rules == 2
+    assert (event.rules, event.change) == (2, PolicyChange(added=("two",)))
 
 
 def test_a_wrong_edit_keeps_the_old_policy_and_says_where_once(tmp_path: Path) -> None:
@@ -64,8 +65,12 @@ def test_a_file_that_vanishes_keeps_the_policy(tmp_path: Path) -> None:
     watched = _Watched(tmp_path)
     watched.file.unlink()
     watched.watch.look()
+    watched.watch.look()
     assert watched.names == ["one"]
-    assert isinstance(watched.events[0], ReloadRefused)
+    (event,) = watched.events
+    assert isinstance(event, ReloadRefused)
+    watched.edit(TWO)
+    assert watched.names == ["one", "two"]
 
 
 def test_an_unchanged_file_is_not_read_again_unless_told(tmp_path: Path) -> None:
@@ -75,6 +80,7 @@ def test_an_unchanged_file_is_not_read_again_unless_told(tmp_path: Path) -> None
     watched.watch.look_now()
     watched.watch.look()
     assert isinstance(watched.events[0], PolicyReloaded)
+    assert str(watched.events[0].change) == "nothing"
 
 
 def test_a_file_that_is_replaced_by_a_rename_is_noticed(tmp_path: Path) -> None:
@@ -84,6 +90,52 @@ def test_a_file_that_is_replaced_by_a_rename_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "new.yaml").rename(watched.file)
     assert file_state(watched.file) != before
     assert file_state(tmp_path / "nowhere.yaml") is None
+
+
+def test_an_edit_whose_tests_fail_is_refused_and_says_why(tmp_path: Path) -> None:
+    watched = _Watched(tmp_path)
+    watched.edit(TWO + "tests:\n  - name: two waits\n    request: {deadline: 4h}\n    expect: {rule: two}\n")
+    assert watched.names == ["one"]
+    (event,) = watched.events
+    assert isinstance(event, ReloadRefused)
+    assert "policy.yaml:7: the test 'two waits' fails: rule is one and not two (one: policy_urgent)" in event.error
+
+
+def test_an_edit_of_an_extended_file_is_noticed_also_where_it_is_extended_further(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("extends: bottom.yaml\n")
+    (tmp_path / "bottom.yaml").write_text("default: {deadline: 1h}\n")
+    watched = _Watched(tmp_path, "extends: base.yaml\n" + ONE)
+    watched.watch.look()
+    assert watched.events == []
+    (tmp_path / "bottom.yaml").write_text("default: {deadline: 2h}\n")
+    watched.watch.look()
+    assert watched.watch.policy.file.default.deadline_seconds == 7200.0
+    (event,) = watched.events
+    assert isinstance(event, PolicyReloaded)
+    assert str(event.change) == "default deadline"
+
+
+def test_the_correction_of_an_extended_file_is_taken_also_one_that_was_not_there(tmp_path: Path) -> None:
+    watched = _Watched(tmp_path)
+    watched.edit("extends: base.yaml\n" + ONE)
+    assert isinstance(watched.events[0], ReloadRefused)
+    (tmp_path / "base.yaml").write_text("rules: 5\n")
+    watched.watch.look()
+    assert isinstance(watched.events[1], ReloadRefused)
+    assert "base.yaml:1: " in watched.events[1].error
+    (tmp_path / "base.yaml").write_text("rules: {name: two}\n")
+    watched.watch.look()
+    assert watched.names == ["one", "two"]
+    assert [type(event) for event in watched.events[2:]] == [PolicyReloaded]
+
+
+def test_a_file_that_is_no_longer_extended_is_no_longer_watched(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("")
+    watched = _Watched(tmp_path, "extends: base.yaml\n" + ONE)
+    watched.edit(ONE)
+    (tmp_path / "base.yaml").unlink()
+    watched.watch.look()
+    assert [type(event) for event in watched.events] == [PolicyReloaded]
 
 
 def test_at_the_start_a_wrong_file_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from decimal import Decimal
 import pytest
 
 from proxy.domain.batch import BatchOutcome
+from proxy.domain.change import PolicyChange
 from proxy.domain.decision import Reason
 from proxy.domain.events import (
     AnyEvent,
@@ -42,6 +43,7 @@ from proxy.domain.request import Lane
 from proxy.domain.tier import Tier
 
 AT = 1_790_000_000.0
+CHANGE = PolicyChange(added=("nightly",), removed=("chat",), default=("deadline", "tiers"))
 REQUEST = RequestId("req-00000000000000000000000000000001")
 BATCH = BatchId("bat-00000000000000000000000000000002")
 OPENAI = UpstreamName("openai")
@@ -184,6 +186,6 @@ def samples() -> Samples:
         native_booked=NativeBatchBooked(ledger_row(Tier.BATCH, Purchase.NATIVE, "0.5", "0.5"), AT),
         webhook_called=WebhookCalled(REQUEST, ACME, "hooks.example.com", 200, "", None, AT),
         tier_lost=BatchTierLost(OPENAI, AT + 3600, AT),
-        reloaded=PolicyReloaded("policies/default.yaml", 4, AT),
+        reloaded=PolicyReloaded("policies/default.yaml", 4, CHANGE, AT),
         reload_refused=ReloadRefused("policies/default.yaml:3: no such tier", AT),
     )

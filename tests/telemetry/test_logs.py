@@ -11,6 +11,7 @@ from proxy.domain.events import (
     AnyEvent,
     BatchSettled,
     CallFinished,
+    PolicyReloaded,
     ReloadRefused,
     RequestFinished,
     StepFailed,
@@ -28,6 +29,7 @@ class Samples(Protocol):
     step_failed: StepFailed
     waste_booked: WasteBooked
     settled: BatchSettled
+    reloaded: PolicyReloaded
     reload_refused: ReloadRefused
     row: LedgerRow
 
@@ -101,6 +103,11 @@ def test_waste_tells_whose_purchase_it_was_and_what_it_cost(samples: Samples) ->
     assert line["kind"] == "duplicate"
     assert line["paid_usd"] == "0.125"
     assert line["saved_usd"] == "-0.125"
+
+
+def test_a_reload_says_in_words_what_has_changed(samples: Samples) -> None:
+    (line,) = logged_json(samples.reloaded)
+    assert (line["rules"], line["change"]) == (4, "added nightly; removed chat; default deadline, tiers")
 
 
 def test_events_below_the_level_are_not_written(samples: Samples) -> None:
