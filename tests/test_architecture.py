@@ -23,7 +23,7 @@ FLOORS = (
     frozenset({"batching", "delivery"}),
     frozenset({"server", "simulation", "emulator"}),
     frozenset({"runtime", "config"}),
-    frozenset({"cli", "demo", "backtest"}),
+    frozenset({"cli", "demo", "backtest", "check"}),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -31,6 +31,7 @@ NEIGHBORS = {
     ("runtime", "config"): "the runtime builds what the configuration says",
     ("cli", "demo"): "`standby demo` is a command",
     ("cli", "backtest"): "`standby backtest` is a command",
+    ("cli", "check"): "`standby check` is a command",
 }
 """Imports between rooms of one floor that are meant, and why."""
 
@@ -59,7 +60,7 @@ DOORS = {
     "openai": {"demo"},
     "prometheus_client": {"telemetry/series.py"},
     "redis": {"store"},
-    "rich": {"cli", "demo", "backtest"},
+    "rich": {"cli", "demo", "backtest", "check"},
     "sqlite3": {"store"},
     "standardwebhooks": {"wire/webhooks.py"},
     "structlog": {"telemetry/logs.py"},

@@ -33,8 +33,19 @@ class Source:
 
     def place_of_test(self, number: int) -> Place:
         """Where a test stands."""
-        tests = value_of(self.root, "tests")
-        return (tests.items[number] if isinstance(tests, Sequence) else tests or self.root).place
+        return self._place("tests", number)
+
+    def place_of_rule(self, number: int) -> Place:
+        """Where a rule stands, in this file or in one that it extends."""
+        return self._place("rules", number)
+
+    def place_of_default(self) -> Place:
+        """Where the default terms stand; the file's beginning where none are given."""
+        return (value_of(self.root, "default") or self.root).place
+
+    def _place(self, name: str, number: int) -> Place:
+        items = value_of(self.root, name)
+        return (items.items[number] if isinstance(items, Sequence) else items or self.root).place
 
 
 def read_policy(file: Path, note: Note = lambda _: None) -> Source:
