@@ -24,6 +24,7 @@ from proxy.routing.flex import Capacity
 from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
 from proxy.routing.mixbook import MixBook
+from proxy.routing.outlook import Experience, outlook
 from proxy.routing.pricing import PriceBook
 from proxy.store.interface import Store
 from proxy.store.vault import Vault
@@ -124,18 +125,6 @@ class Desk:
             raise StoreFault(f"upstream {name!r} has deferred requests but is no longer configured")
         return upstream
 
-    def batch_needs_seconds(self, upstream: UpstreamName, model: str, now: float, rescue_seconds: float) -> float:
-        """How much time before its deadline a request must have for a batch to be tried, and for a call after it, which
-        takes `rescue_seconds`.
-
-        Learned, but never more than was believed before there was experience: when batches get slow, requests are
-        deferred all the same. They lose little, because an unfinished line is not billed, and calling them all at once
-        would only move the crowd to where the rate limit is.
-        """
-        odds = self.odds_needed(model)
-        learned = self.latencies.of(upstream, model).quantile(odds, now)
-        return min(learned, self.latencies.prior.quantile(odds, now)) + rescue_seconds
-
     def odds_needed(self, model: str) -> float:
         """How likely a batch must be in time to be worth trying."""
         return planner.odds_needed(self.prices.batch_share(model), self.planning.billed_twice_share)
@@ -154,19 +143,17 @@ class Desk:
         self, upstream: UpstreamName, model: str, now: float, covers: Callable[[float], bool], confidence: float
     ) -> planner.Outlook:
         """What the planner has to know of an upstream's model at this moment."""
-        rescue = self.settings.escalate.margin_seconds + self.service_seconds(upstream, model, confidence)
-        times = self.latencies.of(upstream, model)
-        return planner.Outlook(
-            batch_needs_seconds=self.batch_needs_seconds(upstream, model, now, rescue),
-            call_needs_seconds=rescue,
-            flex_needs_seconds=rescue + self.settings.flex.lead_seconds,
-            flex_under_seconds=self.planning.flex_under_seconds,
-            covers=covers,
-            odds=lambda within_seconds: times.chance(within_seconds, now),
-            time_for=lambda odds: times.quantile(odds, now),
+        call_seconds = self.settings.escalate.margin_seconds + self.service_seconds(upstream, model, confidence)
+        known = Experience(
+            batches=self.latencies.of(upstream, model),
+            prior=self.latencies.prior,
             odds_needed=self.odds_needed(model),
+            call_seconds=call_seconds,
+            flex_lead_seconds=self.settings.flex.lead_seconds,
+            flex_under_seconds=self.planning.flex_under_seconds,
             mix=self.mixes.of(upstream, model),
         )
+        return outlook(known, covers, now)
 
     def flex_capacity(self, upstream: UpstreamName, model: str) -> Capacity:
         """What is known of an upstream's flex tier for a model."""

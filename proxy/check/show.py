@@ -78,7 +78,7 @@ def _headline(found: Findings) -> str:
         return found.fault
     tests = len(found.tests) + len(found.base_tests)
     if found.failed:
-        return f"{found.file}: {len(found.failed)} of {_count(tests, 'test')} fail"
+        return f"{found.file}: {len(found.failed)} of {tests} tests fail"
     return f"{found.file}: {_count(len(found.rules) - 1, 'rule')}, " + (
         f"{_count(tests, 'test')}, all pass" if tests else "no tests"
     )

@@ -12,7 +12,6 @@ from proxy.config.tree import parse
 from proxy.config.trial import Conditions, run_tests, shipped_conditions
 from proxy.domain.errors import ConfigFault
 from proxy.routing.policy import Policy
-from proxy.routing.terms import Mode
 
 UPSTREAM_VARIABLE = "STANDBY_UPSTREAM"
 STORE_VARIABLE = "STANDBY_STORE"
@@ -30,16 +29,15 @@ def load_config(file: Path | None) -> Config:
     return _resolved(config, file.parent)
 
 
-def load_policy(
-    file: Path, conditions: Conditions | None = None, *, mode: Mode = Mode.ENFORCE, note: Note = lambda _: None
-) -> Policy:
-    """The policy of a file, whose tests pass. `conditions` are what those are run under, `mode` that of rules without
-    one. Raises `ConfigFault` for anything that is not a right policy; `note` has been told of every file by then.
+def load_policy(file: Path, conditions: Conditions | None = None, note: Note = lambda _: None) -> Policy:
+    """The policy of a file, whose tests pass; `conditions` are what those are run under.
+
+    Raises `ConfigFault` for anything that is not a right policy; `note` has been told of every file by then.
     """
     source = read_policy(file, note)
     for tested in source.lineage():
         _require_passed(tested, conditions)
-    return Policy(source.policy, mode)
+    return Policy(source.policy)
 
 
 def _require_passed(source: Source, conditions: Conditions | None) -> None:

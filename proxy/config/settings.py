@@ -22,9 +22,9 @@ from proxy.delivery.webhooks import Settings as WebhookSettings
 from proxy.domain.errors import ConfigFault
 from proxy.domain.ids import UpstreamName
 from proxy.routing.planner import Settings as PlannerSettings
-from proxy.routing.policy import Mode
 from proxy.routing.pricing import ModelPrice
 from proxy.routing.ratelimit import Settings as LimitSettings
+from proxy.routing.terms import Mode
 from proxy.server.auth import KEY_HEADERS, OperatorKey, ProxyKey
 from proxy.server.settings import Settings as ServerSettings
 from proxy.wire.durations import parse_duration

@@ -7,7 +7,7 @@ those of the price book.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 
@@ -21,6 +21,7 @@ from proxy.domain.errors import ClientFault
 from proxy.routing import planner
 from proxy.routing.latency import CompletionTimes
 from proxy.routing.localtime import read_at
+from proxy.routing.outlook import Experience, outlook
 from proxy.routing.policy import Facts, Policy, PolicyFile
 from proxy.routing.policytest import Asked, Expected, PolicyTest
 from proxy.routing.pricing import PriceBook
@@ -114,9 +115,7 @@ def _decide(asked: Asked, policy: Policy, conditions: Conditions, now: float) ->
         output_tokens=hints.max_output_tokens,
         local_time=datetime.fromtimestamp(now, conditions.timezone),
     )
-    terms = policy.terms(facts)
-    if asked.key_deadline_seconds is not None:
-        terms = replace(terms, default_deadline_seconds=asked.key_deadline_seconds)
+    terms = policy.terms(facts).completed(key_deadline_seconds=asked.key_deadline_seconds, observes=False)
     decision = planner.decide(
         urgency=urgency,
         terms=terms,
@@ -133,16 +132,16 @@ def _decide(asked: Asked, policy: Policy, conditions: Conditions, now: float) ->
 
 
 def _outlook(prices: PriceBook, model: str, now: float) -> planner.Outlook:
-    """What the planner knows of an upstream that nothing is known of."""
-    odds = planner.odds_needed(prices.batch_share(model), _PLANNING.billed_twice_share)
-    call_seconds = _BATCHING.escalate.margin_seconds + _BATCHING.escalate.service_seconds
-    return planner.Outlook(
-        batch_needs_seconds=_PRIOR.quantile(odds, now) + call_seconds,
-        call_needs_seconds=call_seconds,
-        flex_needs_seconds=call_seconds + _BATCHING.flex.lead_seconds,
+    """Of an upstream that nothing is known of yet, whose limits are far away."""
+    known = Experience(
+        batches=_PRIOR,
+        prior=_PRIOR,
+        odds_needed=planner.odds_needed(prices.batch_share(model), _PLANNING.billed_twice_share),
+        call_seconds=_BATCHING.escalate.margin_seconds + _BATCHING.escalate.service_seconds,
+        flex_lead_seconds=_BATCHING.flex.lead_seconds,
         flex_under_seconds=_PLANNING.flex_under_seconds,
-        covers=lambda _: True,
     )
+    return outlook(known, covers=lambda _: True, now=now)
 
 
 def _headers(asked: Asked) -> Mapping[str, str]:
@@ -183,7 +182,7 @@ def _found(terms: Terms, decision: Decision, now: float) -> dict[str, object]:
         "deadline_seconds": left_seconds,
         "delivery": decision.delivery,
         "tiers": decision.tiers,
-        "on_miss": terms.on_miss,
+        "on_miss": decision.on_miss if decision.is_deferred else terms.on_miss,
         "confidence": terms.confidence,
         "budget": terms.budget,
         "retention_seconds": terms.retention_seconds,

@@ -1,6 +1,6 @@
 """What a policy grants one request: the words that policies and the planner share. No matching, no deciding."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -95,3 +95,14 @@ class Terms:
                 f"deadline_min_seconds: {self.deadline_min_seconds} is over deadline_max_seconds "
                 f"{self.deadline_max_seconds}, so nothing could wait; give a smaller one"
             )
+
+    def completed(self, *, key_deadline_seconds: float | None, observes: bool) -> "Terms":
+        """The same with what is configured beside the policy: a key's own deadline comes before the policy's, and the
+        configured mode holds where the policy names none.
+        """
+        terms = self
+        if key_deadline_seconds is not None:
+            terms = replace(terms, default_deadline_seconds=key_deadline_seconds)
+        if observes and terms.observe is None:
+            terms = replace(terms, observe=True)
+        return terms

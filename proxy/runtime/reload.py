@@ -15,7 +15,6 @@ from proxy.domain.errors import ConfigFault
 from proxy.domain.events import Announce, PolicyReloaded, ReloadRefused
 from proxy.routing.changes import what_changed
 from proxy.routing.policy import Policy
-from proxy.routing.terms import Mode
 
 LOOK_SECONDS = 2.0
 """How often the files are looked at."""
@@ -28,8 +27,7 @@ FileState = tuple[int, int, int]
 class PolicyWatch:
     """The policy in force. Raises `ConfigFault` when the files cannot be used at the start.
 
-    `conditions` are what the policy's tests are run under, None: those without a configuration. `mode` is that of rules
-    that name none.
+    `conditions` are what the policy's tests are run under, None: those without a configuration.
     """
 
     def __init__(
@@ -38,13 +36,11 @@ class PolicyWatch:
         clock: Clock,
         announce: Announce,
         conditions: Conditions | None = None,
-        mode: Mode = Mode.ENFORCE,
     ) -> None:
         self._file = file
         self._clock = clock
         self._announce = announce
         self._conditions = conditions
-        self._mode = mode
         self._seen: dict[Path, FileState | None] = {}
         self._told = asyncio.Event()
         self._listener: Callable[[Policy], None] = lambda _: None
@@ -88,7 +84,7 @@ class PolicyWatch:
     def _load(self) -> Policy:
         """Load the policy, and remember every file of it as it is before it is read."""
         self._seen = {}
-        return load_policy(self._file, self._conditions, mode=self._mode, note=self._note)
+        return load_policy(self._file, self._conditions, self._note)
 
     def _note(self, file: Path) -> None:
         self._seen[file] = file_state(file)

@@ -26,8 +26,8 @@ from proxy.domain.errors import ConfigFault
 from proxy.domain.events import StoreWarned
 from proxy.domain.ids import IdSource
 from proxy.routing.limitbook import LimitBook
-from proxy.routing.policy import Mode
 from proxy.routing.spending import Spending
+from proxy.routing.terms import Mode
 from proxy.runtime.failpoints import arm, failpoint_of
 from proxy.runtime.parts import (
     build_accounts,

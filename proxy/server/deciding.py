@@ -1,7 +1,7 @@
 """What policy and planner say about one call, and what is told when it has been taken in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.domain.decision import Decision, Urgency
@@ -10,7 +10,6 @@ from proxy.domain.ids import TenantId
 from proxy.domain.request import Request
 from proxy.routing import planner
 from proxy.routing.policy import Facts
-from proxy.routing.terms import Terms
 from proxy.server.accounts import Account
 from proxy.server.house import House
 from proxy.wire.body import BodyHints, estimate_tokens
@@ -49,7 +48,9 @@ def decide(house: House, asked: Asked) -> Decision:
         output_tokens=hints.max_output_tokens,
         local_time=datetime.fromtimestamp(asked.at, house.timezone),
     )
-    terms = _completed(house.policy.terms(facts), asked, observes=house.observes)
+    terms = house.policy.terms(facts).completed(
+        key_deadline_seconds=asked.key_deadline_seconds, observes=house.observes
+    )
     decision = planner.decide(
         urgency=asked.urgency,
         terms=terms,
@@ -69,15 +70,6 @@ def decide(house: House, asked: Asked) -> Decision:
     )
     house.budgets.require_within(terms, asked.tenant, decision, asked.at)
     return decision
-
-
-def _completed(terms: Terms, asked: Asked, *, observes: bool) -> Terms:
-    """A key's own default comes before the policy's; the configured mode holds where the policy names none."""
-    if asked.key_deadline_seconds is not None:
-        terms = replace(terms, default_deadline_seconds=asked.key_deadline_seconds)
-    if observes and terms.observe is None:
-        terms = replace(terms, observe=True)
-    return terms
 
 
 def announce_accepted(house: House, new: Request, decision: Decision) -> None:

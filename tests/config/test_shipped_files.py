@@ -16,7 +16,7 @@ from proxy.config.settings import Config, check
 from proxy.config.shipped import default_policy
 from proxy.config.tree import Mapping, Node, Sequence, parse
 from proxy.domain.decision import Delivery
-from proxy.routing.policy import Facts, Match, PolicyFile, Then
+from proxy.routing.policy import Facts, PolicyFile, Then
 from proxy.routing.terms import Terms
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -106,17 +106,14 @@ def test_the_shipped_policy_defers_nobody_by_surprise() -> None:
     assert terms == Terms(deadline_max_seconds=86_400.0)
 
 
-def test_the_shipped_policy_shows_every_term_and_names_every_condition() -> None:
-    root = parse(POLICY.read_text(), "default.yaml")
-    shown = names_by_class(root, PolicyFile, defaultdict(set))
+def test_the_shipped_policy_shows_every_term() -> None:
+    shown = names_by_class(parse(POLICY.read_text(), "default.yaml"), PolicyFile, defaultdict(set))
     assert shown[Then] == {written_name(field.name) for field in fields(Then)}
-    described = set(re.findall(r"\w+", " ".join(re.findall(r"^# - ([\w, ]+):", POLICY.read_text(), re.MULTILINE))))
-    assert described == {written_name(field.name) for settings in (Match, Then) for field in fields(settings)}
 
 
 def test_the_examples_of_the_shipped_policy_do_what_they_say(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
-    file.write_text(with_examples(POLICY))
+    file.write_text(re.sub(r"^tests:.*", "", with_examples(POLICY), flags=re.DOTALL | re.MULTILINE))
     policy = load_policy(file)
     assert policy.terms(facts()).policy == "default"
     browser = policy.terms(facts(headers={"user-agent": "Mozilla/5.0 (X11)"}, tenant="analytics"))

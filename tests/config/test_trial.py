@@ -40,10 +40,15 @@ DEFAULT = Then(deadline_max_seconds=DAY, hint_may_defer=True)
 
 
 def outcome(
-    request: dict[str, Any], expect: Expected, *, conditions: Conditions = CONDITIONS, timezone: tzinfo | None = None
+    request: dict[str, Any],
+    expect: Expected,
+    *,
+    conditions: Conditions = CONDITIONS,
+    timezone: tzinfo | None = None,
+    rules: tuple[Rule, ...] = RULES,
 ) -> Outcome:
     test = PolicyTest("it", expect, Asked(**request))
-    (found,) = run_tests(PolicyFile(rules=RULES, default=DEFAULT, tests=(test,), timezone=timezone), conditions)
+    (found,) = run_tests(PolicyFile(rules=rules, default=DEFAULT, tests=(test,), timezone=timezone), conditions)
     return found
 
 
@@ -163,6 +168,22 @@ def test_a_request_that_would_be_refused_fails_its_test_with_what_the_client_wou
     found = outcome(request_of_the_test, Expected(deferred=False))
     assert not found.passed
     assert words in str(found)
+
+
+def test_what_a_rule_says_of_a_miss_holds_for_what_goes_into_a_batch() -> None:
+    waits = (Rule("waits", then=Then(on_miss=OnMiss.WAIT, confidence=0.5)),)
+    for request, on_miss in (
+        ({"deadline": "8h"}, OnMiss.WAIT),
+        ({"model": "flex-only", "deadline": "8h"}, OnMiss.ESCALATE),
+        (dict[str, str](), OnMiss.WAIT),
+    ):
+        assert outcome(request, Expected(on_miss=on_miss), rules=waits).passed, request
+
+
+def test_a_rule_that_only_observes_is_seen_to_defer_nothing() -> None:
+    watches = (Rule("watches", then=Then(mode=Mode.OBSERVE)),)
+    expect = Expected(mode=Mode.OBSERVE, deferred=False, reason=Reason.OBSERVED, deadline_seconds=4 * HOUR)
+    assert outcome({"deadline": "4h"}, expect, rules=watches).passed
 
 
 def test_local_times_are_local_to_the_file_and_else_to_the_configuration() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from proxy.domain.decision import Reason
 from proxy.domain.events import RequestAccepted, RequestDecided
 from proxy.domain.tier import Tier
-from proxy.routing.policy import Mode
+from proxy.routing.terms import Mode
 from tests.world import World, play
 
 
