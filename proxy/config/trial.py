@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
 from functools import cache
 
 from multidict import CIMultiDict
@@ -25,6 +26,7 @@ from proxy.routing.outlook import Experience, outlook
 from proxy.routing.policy import Facts, Policy, PolicyFile
 from proxy.routing.policytest import Asked, Expected, PolicyTest
 from proxy.routing.pricing import PriceBook
+from proxy.routing.spending import is_refused
 from proxy.routing.terms import Budget, Mode, Terms
 from proxy.upstream.costmap import read_cost_map
 from proxy.wire.body import BYTES_PER_TOKEN, BodyHints, read_hints
@@ -95,7 +97,8 @@ def _run(test: PolicyTest, policy: Policy, conditions: Conditions) -> Outcome:
         terms, decision = _decide(test.request, policy, conditions, now)
     except ClientFault as fault:
         return Outcome(test, None, refusal=fault.message)
-    return Outcome(test, decision, tuple(_differences(test.expect, _found(terms, decision, now))))
+    found = _found(terms, decision, now) | {"refused": _is_refused(terms, decision, test.request.spent_usd)}
+    return Outcome(test, decision, tuple(_differences(test.expect, found)))
 
 
 def _decide(asked: Asked, policy: Policy, conditions: Conditions, now: float) -> tuple[Terms, Decision]:
@@ -169,6 +172,10 @@ def _prefix(asked: Asked) -> tuple[Prefix | None, str]:
     if asked.prefix and prefix is None:
         raise ClientFault(f"the prefix {asked.prefix!r} means nothing; write /within/2h, /by/06:00 or /urgent")
     return prefix, path
+
+
+def _is_refused(terms: Terms, decision: Decision, spent_usd: Decimal) -> bool:
+    return terms.budget is not None and is_refused(terms.budget, spent_usd, can_wait=decision.can_wait)
 
 
 def _found(terms: Terms, decision: Decision, now: float) -> dict[str, object]:

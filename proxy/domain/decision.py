@@ -158,3 +158,8 @@ class Decision:
     def is_deferred(self) -> bool:
         """Whether the request waits; otherwise it is bought at once."""
         return bool(self.tiers)
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether the request waits, or would, did its policy not only observe."""
+        return self.is_deferred or self.observed is not None

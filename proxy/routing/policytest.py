@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 
 from proxy.domain.decision import Delivery, OnMiss, Reason
 from proxy.domain.tier import Tier
@@ -31,6 +32,7 @@ class Asked:
     - `tools`: whether the body offers tools.
     - `input_tokens`: the prompt's estimated size. Left out: 100.
     - `output_tokens`: the client's own limit on the answer.
+    - `spent_usd`: what its tenant has spent today already. Left out: nothing.
     - `at`: when it comes. Left out: Monday at noon, local time.
     """
 
@@ -49,6 +51,7 @@ class Asked:
     tools: bool = False
     input_tokens: int = 100
     output_tokens: int | None = None
+    spent_usd: Decimal = Decimal(0)
     at: At = _EARLIEST
 
     def __post_init__(self) -> None:
@@ -56,6 +59,8 @@ class Asked:
         for name, count in (("input_tokens", self.input_tokens), ("output_tokens", self.output_tokens)):
             if count is not None and count < 1:
                 raise ValueError(f"{name}: {count} is no size of a request; give at least 1")
+        if self.spent_usd < 0:
+            raise ValueError(f"spent_usd: {self.spent_usd} is no amount; give 0 or more")
         if not self.endpoint.startswith("/"):
             raise ValueError(f"endpoint: {self.endpoint!r} is no path; write it as {ENDPOINT}")
 
@@ -66,6 +71,7 @@ class Expected:
 
     - `rule`: the name of the rule that sets the terms, or default.
     - `deferred`: whether it waits; otherwise it is bought at once.
+    - `refused`: whether its tenant's budget is spent, so that it is not bought at all.
     - `tier`: the tier that it starts at.
     - `reason`: why, as X-Standby-Reason says it.
     - `deadline`: how far away the deadline in force is.
@@ -80,6 +86,7 @@ class Expected:
 
     rule: str | None = None
     deferred: bool | None = None
+    refused: bool | None = None
     tier: Tier | None = None
     reason: Reason | None = None
     deadline_seconds: float | None = None

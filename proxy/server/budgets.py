@@ -44,8 +44,7 @@ class Budgets:
             self._wanted.add(tenant)
             self._asked.set()
             return
-        can_wait = decision.is_deferred or decision.observed is not None
-        if not is_refused(budget, spent_usd, can_wait=can_wait):
+        if not is_refused(budget, spent_usd, can_wait=decision.can_wait):
             return
         ends_at = self._spending.day(now)[1]
         advice = "Nothing more is bought until then."

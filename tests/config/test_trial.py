@@ -14,7 +14,7 @@ from proxy.routing.localtime import Weekday
 from proxy.routing.policy import Match, PolicyFile, Rule, Then
 from proxy.routing.policytest import Asked, Expected, PolicyTest
 from proxy.routing.pricing import ModelPrice, PriceBook, TierPrice
-from proxy.routing.terms import Budget, Mode
+from proxy.routing.terms import Budget, Mode, OverBudget
 
 HOUR, DAY = 3600.0, 86_400.0
 CHEAP = TierPrice(Decimal(1), Decimal(1))
@@ -178,6 +178,22 @@ def test_what_a_rule_says_of_a_miss_holds_for_what_goes_into_a_batch() -> None:
         (dict[str, str](), OnMiss.WAIT),
     ):
         assert outcome(request, Expected(on_miss=on_miss), rules=waits).passed, request
+
+
+def test_a_spent_budget_refuses_what_it_says() -> None:
+    budgets = (
+        Rule("all", Match(model=("none",)), Then(budget=Budget(Decimal(5), OverBudget.REFUSE))),
+        Rule("urgent", then=Then(budget=Budget(Decimal(5)))),
+    )
+    for request, refused in (
+        ({"model": "none", "spent_usd": Decimal(5), "deadline": "4h"}, True),
+        ({"model": "none", "spent_usd": Decimal("4.99")}, False),
+        ({"spent_usd": Decimal(5), "deadline": "4h"}, False),
+        ({"spent_usd": Decimal(5)}, True),
+        (dict[str, Any](), False),
+    ):
+        assert outcome(request, Expected(refused=refused), rules=budgets).passed, request
+    assert outcome({"spent_usd": Decimal(5)}, Expected(refused=False)).passed
 
 
 def test_a_rule_that_only_observes_is_seen_to_defer_nothing() -> None:

@@ -1,5 +1,6 @@
 """The tests in a policy, as records: what cannot be meant is refused."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from proxy.routing.policytest import Asked, Expected, PolicyTest
         ({"at": "noonish"}, r"^at: 'noonish' is no time"),
         ({"input_tokens": 0}, r"^input_tokens: 0 is no size of a request; give at least 1"),
         ({"output_tokens": -1}, r"^output_tokens: -1 is no size"),
+        ({"spent_usd": Decimal(-1)}, r"^spent_usd: -1 is no amount; give 0 or more"),
         ({"endpoint": "chat"}, r"^endpoint: 'chat' is no path; write it as /v1/chat/completions"),
     ],
 )
