@@ -27,7 +27,7 @@ def _standby(*arguments: str, folder: Path, environ: dict[str, str] | None = Non
     )
 
 
-@pytest.mark.parametrize("command", ["serve", "emulate", "demo"])
+@pytest.mark.parametrize("command", ["serve", "emulate", "demo", "check"])
 def test_every_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(main, [command, "--help"])
     assert shown.exit_code == 0
@@ -44,6 +44,11 @@ def test_the_version_is_the_packages() -> None:
         ({"config.yaml": "sever: {}\n"}, (), "config.yaml:1: 'sever' is unknown here: did you mean 'server'?"),
         ({"config.yaml": "server:\n  port: high\n"}, (), "config.yaml:2: "),
         ({"config.yaml": "policies: p.yaml\n", "p.yaml": "rules:\n  - nam: x\n"}, (), "p.yaml:2: "),
+        (
+            {"config.yaml": "policies: p.yaml\n", "p.yaml": "tests:\n  - {name: it waits, expect: {deferred: true}}\n"},
+            (),
+            "p.yaml:2: the test 'it waits' fails: deferred is false and not true (default: no_deadline)",
+        ),
         ({}, ("--config", "nowhere.yaml"), "nowhere.yaml cannot be read"),
         ({}, ("--store", "mysql://x"), "sqlite:"),
         ({}, ("--store", "redis://x/y"), "redis://HOST:PORT/DB"),

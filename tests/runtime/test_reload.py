@@ -1,5 +1,9 @@
 """The policy file is watched: a right edit replaces the policy whole, a wrong one changes nothing and is told once."""
 
+import signal
+import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from proxy.domain.events import AnyEvent, PolicyReloaded, ReloadRefused
 from proxy.routing.policy import Policy
 from proxy.runtime.clock import SystemClock
 from proxy.runtime.reload import PolicyWatch, file_state
+from tests.processes import start, stop
 
 ONE = "rules:\n  - name: one\n    then: {urgent: true}\n"
 TWO = "rules:\n  - name: one\n    then: {urgent: true}\n  - name: two\n    then: {deadline: 2h}\n"
@@ -141,3 +146,30 @@ def test_a_file_that_is_no_longer_extended_is_no_longer_watched(tmp_path: Path) 
 def test_at_the_start_a_wrong_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigFault, match=r"policy\.yaml"):
         _Watched(tmp_path, "rules: 5\n")
+
+
+def test_a_running_proxy_takes_an_edit_on_sighup_and_its_log_says_what_changed_or_why_not(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("policies: policy.yaml\nlogging: {format: json}\n")
+    policy, log = tmp_path / "policy.yaml", tmp_path / "serve.log"
+    policy.write_text(ONE)
+    proxy = start("serve", "--port", "0", folder=tmp_path)
+    try:
+        policy.write_text(TWO)
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: '"change": "added two"' in log.read_text())
+        policy.write_text(TWO + "tests:\n  - {name: it fails, expect: {rule: two}}\n")
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "policy.yaml:7: the test 'it fails' fails: rule is one and not two" in log.read_text())
+        with urllib.request.urlopen(proxy.url + "/metrics") as page:
+            shown = page.read().decode()
+    finally:
+        assert stop(proxy) == 0
+    for result in ("applied", "refused"):
+        assert f'standby_policy_reloads_total{{result="{result}"}} 0.0' not in shown
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
