@@ -45,6 +45,9 @@ class PolicyWatch:
         self._told = asyncio.Event()
         self._listener: Callable[[Policy], None] = lambda _: None
         self.policy = self._load()
+        self.loaded_at = clock.now()
+        self.edit_refused = False
+        """Whether the files say what cannot be used, so that an older version is in force."""
 
     def on_change(self, listener: Callable[[Policy], None]) -> None:
         """Call this with every new policy."""
@@ -74,10 +77,11 @@ class PolicyWatch:
         try:
             policy = self._load()
         except ConfigFault as fault:
+            self.edit_refused = True
             self._announce(ReloadRefused(str(fault), now))
             return
         change = what_changed(self.policy.file, policy.file)
-        self.policy = policy
+        self.policy, self.loaded_at, self.edit_refused = policy, now, False
         self._listener(policy)
         self._announce(PolicyReloaded(str(self._file), len(policy.rules), change, now))
 

@@ -189,7 +189,14 @@ async def _build(
         webhooks=webhooks,
         metrics_page=metrics_page,
     )
-    state = State(desk=desk, engine=engine, house=house, announcer=announcer, membership=membership)
+    state = State(
+        desk=desk,
+        engine=engine,
+        house=house,
+        announcer=announcer,
+        membership=membership,
+        policy_watch=policy_watch,
+    )
     connect(announcer, desk, engine, metrics, house, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(

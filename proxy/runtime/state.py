@@ -11,6 +11,7 @@ from proxy.batching.membership import HOUSEKEEPING, Membership
 from proxy.domain.errors import StoreFault
 from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
+from proxy.runtime.reload import PolicyWatch
 from proxy.server.house import House
 from proxy.telemetry.fanout import Announcer
 from proxy.telemetry.gauges import Gauges, LimitView
@@ -27,7 +28,14 @@ class State:
     """`proxy.telemetry.gauges.StateReader` over the running parts."""
 
     def __init__(
-        self, *, desk: Desk, engine: Engine, house: House, announcer: Announcer, membership: Membership
+        self,
+        *,
+        desk: Desk,
+        engine: Engine,
+        house: House,
+        announcer: Announcer,
+        membership: Membership,
+        policy_watch: PolicyWatch,
     ) -> None:
         self.lag = Lag()
         self._desk = desk
@@ -35,6 +43,7 @@ class State:
         self._house = house
         self._announcer = announcer
         self._membership = membership
+        self._policy_watch = policy_watch
 
     async def gauges(self) -> Gauges:
         now = self._desk.clock.now()
@@ -70,6 +79,8 @@ class State:
             event_loop_lag_seconds=self.lag.seconds,
             replicas=self._membership.members,
             lanes_held=sum(lane != HOUSEKEEPING for lane in self._membership.lanes),
+            policy_loaded_at=self._policy_watch.loaded_at,
+            policy_edit_refused=self._policy_watch.edit_refused,
         )
 
     def _used(self, now: float) -> dict[tuple[UpstreamName, str, LimitKind, LimitView], float]:

@@ -38,6 +38,7 @@ class Gauges:
     calls that are not durable yet. `listener_failures` is the process's total so far.
     What waits and what is in batches is told by the process that looks after it, once. `replicas` are present, as far
     as this one knows; it holds the leases on `lanes_held`.
+    The policy in force was loaded at `policy_loaded_at`; `policy_edit_refused` while its files say what cannot be used.
     """
 
     at: float
@@ -59,6 +60,8 @@ class Gauges:
     event_loop_lag_seconds: float = 0.0
     replicas: int = 0
     lanes_held: int = 0
+    policy_loaded_at: float = 0.0
+    policy_edit_refused: bool = False
 
 
 class StateReader(Protocol):

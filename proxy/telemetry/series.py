@@ -284,6 +284,12 @@ class _GaugeCollector(Collector):
             ),
             ("standby_replicas", "Processes that share the store, this one included.", look.replicas),
             ("standby_lanes_held", "Models (per upstream) whose deferred requests this process buys.", look.lanes_held),
+            ("standby_policy_loaded_timestamp_seconds", "When the policy in force was loaded.", look.policy_loaded_at),
+            (
+                "standby_policy_edit_refused",
+                "1 while the policy's files say what cannot be used, and an older version is in force.",
+                look.policy_edit_refused,
+            ),
             ("standby_event_loop_lag_seconds", "How late the event loop ran its timers.", look.event_loop_lag_seconds),
         ):
             yield GaugeMetricFamily(name, meaning, value=value)

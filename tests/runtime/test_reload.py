@@ -57,13 +57,18 @@ def test_a_wrong_edit_keeps_the_old_policy_and_says_where_once(tmp_path: Path) -
     (event,) = watched.events
     assert isinstance(event, ReloadRefused)
     assert "policy.yaml:3: 'urgnt' is unknown here: did you mean 'urgent'?" in event.error
+    assert watched.watch.edit_refused
 
 
 def test_the_correction_of_a_wrong_edit_is_taken(tmp_path: Path) -> None:
     watched = _Watched(tmp_path)
+    loaded_at = watched.watch.loaded_at
     watched.edit("rules: [")
+    assert watched.watch.loaded_at == loaded_at
     watched.edit(TWO)
     assert watched.names == ["one", "two"]
+    assert watched.watch.loaded_at > loaded_at
+    assert not watched.watch.edit_refused
 
 
 def test_a_file_that_vanishes_keeps_the_policy(tmp_path: Path) -> None:
@@ -151,6 +156,7 @@ def test_at_the_start_a_wrong_file_is_refused(tmp_path: Path) -> None:
 def test_a_running_proxy_takes_an_edit_on_sighup_and_its_log_says_what_changed_or_why_not(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("policies: policy.yaml\nlogging: {format: json}\n")
     policy, log = tmp_path / "policy.yaml", tmp_path / "serve.log"
+    began_at = (tmp_path / "config.yaml").stat().st_mtime
     policy.write_text(ONE)
     proxy = start("serve", "--port", "0", folder=tmp_path)
     try:
@@ -164,6 +170,8 @@ def test_a_running_proxy_takes_an_edit_on_sighup_and_its_log_says_what_changed_o
             shown = page.read().decode()
     finally:
         assert stop(proxy) == 0
+    assert "standby_policy_edit_refused 1.0" in shown
+    assert float(shown.split("\nstandby_policy_loaded_timestamp_seconds ")[1].split()[0]) > began_at - 1
     for result in ("applied", "refused"):
         assert f'standby_policy_reloads_total{{result="{result}"}} 0.0' not in shown
 
