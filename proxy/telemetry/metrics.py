@@ -250,8 +250,10 @@ class Metrics:
     def _on_tier_lost(self, event: BatchTierLost) -> None:
         self._series.tier_losses.of(event.upstream).inc()
 
-    def _on_reloaded(self, _: PolicyReloaded) -> None:
+    def _on_reloaded(self, event: PolicyReloaded) -> None:
         self._series.reloads.of("applied").inc()
+        for policy in event.change.added:
+            self._begin_policy(policy)
 
     def _on_reload_refused(self, _: ReloadRefused) -> None:
         self._series.reloads.of("refused").inc()

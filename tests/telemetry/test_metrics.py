@@ -13,6 +13,7 @@ from proxy.domain.events import (
     CallFinished,
     ForecastSettled,
     OutcomeLabel,
+    PolicyReloaded,
     RequestDecided,
     RequestEscalated,
     RequestFinished,
@@ -40,6 +41,7 @@ class Samples(Protocol):
     escalated: RequestEscalated
     row: LedgerRow
     waste: LedgerRow
+    reloaded: PolicyReloaded
 
     @property
     def events(self) -> list[AnyEvent]: ...
@@ -291,6 +293,14 @@ def test_known_series_are_there_at_zero_before_anything_happens() -> None:
         'standby_policy_reloads_total{result="refused"} 0.0',
     ):
         assert sorted_labels(line) in {sorted_labels(each) for each in text.splitlines()}, line
+
+
+def test_the_series_of_a_rule_that_a_reload_adds_begin_at_zero(samples: Samples) -> None:
+    metrics = Metrics()
+    metrics.listen(samples.reloaded)
+    text = metrics.render(NOTHING, openmetrics=False)[0].decode()
+    line = 'standby_deadline_results_total{policy="nightly",result="missed",tier="batch"} 0.0'
+    assert sorted_labels(line) in {sorted_labels(each) for each in text.splitlines()}
 
 
 def sorted_labels(line: str) -> str:
