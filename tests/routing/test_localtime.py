@@ -79,3 +79,11 @@ def test_the_week_of_local_times_has_no_change_of_clocks() -> None:
         assert last.timestamp() - first.timestamp() == (last - first).total_seconds()
         assert last - first == timedelta(days=6, hours=23, minutes=59)
     assert [day for day in Weekday if read_at(day)(UTC).strftime("%a").lower() != day] == []
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"), [("22-6", "is no span of time"), ("06:00-06:00", "whole day"), ("00:00-24:00", "whole day")]
+)
+def test_a_span_that_is_none_or_all_is_refused(hours: str, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^hours: '{hours}' .*{words}"):
+        read_hours(hours)

@@ -11,6 +11,7 @@ from proxy.domain.decision import Delivery
 from proxy.domain.tier import Tier
 from proxy.routing.localtime import Weekday
 from proxy.routing.policy import Facts, Match, Policy, PolicyFile, Rule, Then
+from proxy.routing.policytest import Expected, PolicyTest
 from proxy.routing.terms import Terms
 
 MONDAY = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -265,6 +266,16 @@ def test_two_rules_of_one_name_are_refused_at_the_second() -> None:
         PolicyFile(rules=(Rule("a"), Rule("b"), Rule("a")))
     with pytest.raises(ValueError, match=r"^rules\.0\.name: 'default' is taken already"):
         PolicyFile(rules=(Rule("default"),))
+
+
+def test_tests_of_one_name_and_of_rules_that_do_not_exist_are_refused_where_they_stand() -> None:
+    first, second = PolicyTest("a", Expected(rule="one")), PolicyTest("a", Expected(rule="default"))
+    with pytest.raises(ValueError, match=r"^tests\.1\.name: 'a' is taken already"):
+        PolicyFile(rules=(Rule("one"),), tests=(first, second))
+    with pytest.raises(
+        ValueError, match=r"^tests\.0\.expect\.rule: 'one' is no rule of this policy; there are default"
+    ):
+        PolicyFile(tests=(first,))
 
 
 @pytest.mark.parametrize(

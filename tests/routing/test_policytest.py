@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from proxy.routing.policy import PolicyFile, Rule
 from proxy.routing.policytest import Asked, Expected, PolicyTest
 
 
@@ -33,13 +32,3 @@ def test_a_test_that_expects_nothing_is_refused_because_it_could_not_fail() -> N
 def test_a_test_without_words_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^name: "):
         PolicyTest(" ", Expected(rule="default"))
-
-
-def test_tests_of_one_name_and_of_rules_that_do_not_exist_are_refused_where_they_stand() -> None:
-    first, second = PolicyTest("a", Expected(rule="one")), PolicyTest("a", Expected(rule="default"))
-    with pytest.raises(ValueError, match=r"^tests\.1\.name: 'a' is taken already"):
-        PolicyFile(rules=(Rule("one"),), tests=(first, second))
-    with pytest.raises(
-        ValueError, match=r"^tests\.0\.expect\.rule: 'one' is no rule of this policy; there are default"
-    ):
-        PolicyFile(tests=(first,))
