@@ -4,9 +4,11 @@ import json
 import re
 import zipfile
 from dataclasses import fields
+from datetime import UTC
 from pathlib import Path
 from subprocess import run
 from sys import executable
+from zoneinfo import ZoneInfo
 
 import jsonschema
 import pytest
@@ -19,10 +21,11 @@ from proxy.config.load import load_policy
 from proxy.config.policies import read_policy
 from proxy.config.shipped import shipped_names
 from proxy.config.tree import parse
-from proxy.config.trial import shipped_conditions
+from proxy.config.trial import Conditions, shipped_conditions
 from proxy.domain.errors import ConfigFault
 from proxy.routing.policy import Match, PolicyFile, Rule, Then
 from proxy.routing.policytest import Asked, Expected, PolicyTest
+from proxy.routing.pricing import PriceBook
 from proxy.routing.terms import Budget
 from tests.config.test_schema import plain
 
@@ -50,6 +53,12 @@ def test_a_ready_policy_passes_its_tests_which_come_to_every_rule_and_none_is_in
     assert [test.outcome for test in found.failed] == []
     assert [rule.name for rule in found.rules if not rule.hits] == []
     assert [rule.name for rule in found.rules if rule.dead] == []
+
+
+@pytest.mark.parametrize("file", POLICIES, ids=lambda file: file.stem)
+def test_a_ready_policy_does_not_depend_on_anybodys_prices_or_time_zone(file: Path) -> None:
+    for zone in (UTC, ZoneInfo("Asia/Tokyo"), ZoneInfo("America/New_York")):
+        assert look_at(file, Conditions(PriceBook.from_cost_map({}, {}, "none"), zone)).failed == []
 
 
 @pytest.mark.parametrize("file", POLICIES, ids=lambda file: file.stem)

@@ -2,7 +2,7 @@
 
 Nothing that is learned plays a part, so that a test comes out the same wherever it is run: batches take as long as is
 believed before there is experience, the provider sells what OpenAI sells, and no rate limit is near. The prices are
-those of the price book.
+those of the price book, but for one model that is there for tests alone, at prices that never change.
 """
 
 import json
@@ -24,8 +24,8 @@ from proxy.routing.latency import CompletionTimes
 from proxy.routing.localtime import read_at
 from proxy.routing.outlook import Experience, outlook
 from proxy.routing.policy import Facts, Policy, PolicyFile
-from proxy.routing.policytest import Asked, Expected, PolicyTest
-from proxy.routing.pricing import PriceBook
+from proxy.routing.policytest import EXAMPLE_MODEL, Asked, Expected, PolicyTest
+from proxy.routing.pricing import ModelPrice, PriceBook, TierPrice
 from proxy.routing.spending import is_refused
 from proxy.routing.terms import Budget, Mode, Terms
 from proxy.upstream.costmap import read_cost_map
@@ -37,6 +37,10 @@ _OFFERED = UpstreamSettings()
 _PLANNING, _BATCHING = planner.Settings(), BatchingSettings()
 _PRIOR = CompletionTimes(_PLANNING.batches)
 """What is believed of batches. Never told anything."""
+_HALF = TierPrice(Decimal(1), Decimal(4))
+EXAMPLE_PRICE = ModelPrice(standard=TierPrice(Decimal(2), Decimal(8)), batch=_HALF, flex=_HALF)
+"""What the example model costs."""
+_EXAMPLE = PriceBook.from_cost_map({}, {EXAMPLE_MODEL: EXAMPLE_PRICE}, "an example")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ def _run(test: PolicyTest, policy: Policy, conditions: Conditions) -> Outcome:
 
 def _decide(asked: Asked, policy: Policy, conditions: Conditions, now: float) -> tuple[Terms, Decision]:
     headers, hints = _headers(asked), _hints(asked)
+    prices = _EXAMPLE if asked.model == EXAMPLE_MODEL else conditions.prices
     prefix, path = _prefix(asked)
     urgency = read_urgency(prefix=prefix, headers=headers, hints=hints, now=now, timezone=conditions.timezone)
     facts = Facts(
@@ -127,9 +132,9 @@ def _decide(asked: Asked, policy: Policy, conditions: Conditions, now: float) ->
         model=asked.model,
         body_bytes=asked.input_tokens * BYTES_PER_TOKEN,
         line_bytes_max=_OFFERED.batches.body_max_bytes,
-        book=conditions.prices,
+        book=prices,
         now=now,
-        outlook=_outlook(conditions.prices, asked.model, now),
+        outlook=_outlook(prices, asked.model, now),
     )
     return terms, decision
 

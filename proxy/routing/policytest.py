@@ -10,6 +10,8 @@ from proxy.routing.localtime import At, read_at
 from proxy.routing.terms import Budget, Mode
 
 ENDPOINT = "/v1/chat/completions"
+EXAMPLE_MODEL = "example-model"
+"""A model for tests: its prices are always known, and always the same."""
 _EARLIEST = "mon 12:00"
 
 
@@ -17,7 +19,8 @@ _EARLIEST = "mon 12:00"
 class Asked:
     """The request of a test. What is left out is not said by its client.
 
-    - `model`: left out: none in particular, so that only globs like * match it, and its price is not known.
+    - `model`: left out: none in particular, so that only globs like * match it, and its price is not known. There is
+      example-model, too: batches and flex sell it at half its price, whatever prices are configured.
     - `endpoint`: the path. Left out: /v1/chat/completions.
     - `tenant`: whose request it is.
     - `key`: the proxy key's name.

@@ -202,6 +202,11 @@ def test_a_rule_that_only_observes_is_seen_to_defer_nothing() -> None:
     assert outcome({"deadline": "4h"}, expect, rules=watches).passed
 
 
+def test_there_is_a_model_whose_prices_never_change() -> None:
+    for deadline, tier in (("4h", Tier.BATCH), ("20m", Tier.FLEX), ("10s", Tier.STANDARD)):
+        assert outcome({"model": "example-model", "deadline": deadline}, Expected(tier=tier)).passed
+
+
 def test_local_times_are_local_to_the_file_and_else_to_the_configuration() -> None:
     tokyo, york = ZoneInfo("Asia/Tokyo"), ZoneInfo("America/New_York")
     request = {"tenant": "reports", "at": "23:00"}

@@ -14,7 +14,9 @@ from proxy.domain.events import AnyEvent, PolicyReloaded, ReloadRefused
 from proxy.routing.policy import Policy
 from proxy.runtime.clock import SystemClock
 from proxy.runtime.reload import PolicyWatch, file_state
+from tests.conftest import Servers
 from tests.processes import start, stop
+from tests.runtime.test_workers import free_ports
 
 ONE = "rules:\n  - name: one\n    then: {urgent: true}\n"
 TWO = "rules:\n  - name: one\n    then: {urgent: true}\n  - name: two\n    then: {deadline: 2h}\n"
@@ -174,6 +176,20 @@ def test_a_running_proxy_takes_an_edit_on_sighup_and_its_log_says_what_changed_o
     assert float(shown.split("\nstandby_policy_loaded_timestamp_seconds ")[1].split()[0]) > began_at - 1
     for result in ("applied", "refused"):
         assert f'standby_policy_reloads_total{{result="{result}"}} 0.0' not in shown
+
+
+@pytest.mark.timeout(90)
+def test_every_worker_takes_an_edit_by_itself(shared_redis: Servers, tmp_path: Path) -> None:
+    store = f"{{url: '{shared_redis('valkey').url}', namespace: '{tmp_path.as_posix()}'}}"
+    (tmp_path / "config.yaml").write_text(f"policies: policy.yaml\nlogging: {{format: json}}\nstore: {store}\n")
+    (tmp_path / "policy.yaml").write_text(ONE)
+    proxy = start("serve", "--workers", "2", "--port", str(free_ports(3)), folder=tmp_path)
+    try:
+        (tmp_path / "policy.yaml").write_text(TWO)
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: (tmp_path / "serve.log").read_text().count('"change": "added two"') == 2)
+    finally:
+        assert stop(proxy) == 0
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

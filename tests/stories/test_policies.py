@@ -9,10 +9,10 @@ import pytest
 from proxy.config.load import load_policy
 from proxy.config.settings import UpstreamSettings
 from proxy.config.shipped import policy_folder, shipped_names
-from proxy.config.trial import Outcome, run_tests, shipped_conditions
+from proxy.config.trial import EXAMPLE_PRICE, Outcome, run_tests, shipped_conditions
 from proxy.domain.events import RequestDecided
 from proxy.domain.ids import TenantId
-from proxy.routing.policytest import Asked
+from proxy.routing.policytest import EXAMPLE_MODEL, Asked
 from proxy.server.auth import ProxyKey
 from tests.world import Reply, World, play
 
@@ -78,6 +78,7 @@ def test_the_running_proxy_decides_what_the_tests_of_a_ready_policy_say(name: st
         tmp_path,
         story,
         policies=file,
+        prices={EXAMPLE_MODEL: EXAMPLE_PRICE},
         keys=tuple(keys.values()),
         upstream=UpstreamSettings(api_key_env="OUR_KEY"),
         environ={"OUR_KEY": "sk-ours"},
