@@ -5,7 +5,7 @@ import math
 
 from proxy.batching.desk import Desk
 from proxy.batching.escalate import Due, gives_up_at
-from proxy.batching.settle import Delivery, lost_row, owed_to, settle
+from proxy.batching.settle import Delivery, expired_row, lost_row, owed_to, settle
 from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, AttemptKind
 from proxy.domain.decision import OnMiss
@@ -190,7 +190,7 @@ async def expire(desk: Desk, waiting: Waiting) -> None:
     body = error_body(status=GATEWAY_TIMEOUT, message=message, code="deadline_exceeded")
     headers = (("Content-Type", "application/json"), ("x-should-retry", "false"))
     answer = Answer(GATEWAY_TIMEOUT, headers, body, Tier.STANDARD)
-    if not await desk.move(RequestExpired(waiting.id, now, answer)):
+    if not await desk.move(RequestExpired(waiting.id, now, answer, expired_row(owed_to(waiting), answer, now))):
         return
     desk.forget_request(waiting.id)
     desk.announce(

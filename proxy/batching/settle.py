@@ -100,6 +100,7 @@ def purchase_row(desk: Desk, delivery: Delivery, kind: Purchase, now: float) -> 
         booked_at=now,
         usage=reading.usage,
         reason=owed.reason,
+        deadline_at=owed.deadline_at if kind is Purchase.PRIMARY else None,
     )
 
 
@@ -123,6 +124,30 @@ def lost_row(owed: Owed, attempt_id: AttemptId, tier: Tier, now: float) -> Ledge
         paid_usd=None,
         list_usd=Decimal(0),
         reason=owed.reason,
+    )
+
+
+def expired_row(owed: Owed, answer: Answer, now: float) -> LedgerRow:
+    """The ledger row of a request whose time ran out: nothing was bought, and its deadline was missed."""
+    return LedgerRow(
+        id=owed.request_id,
+        request_id=owed.request_id,
+        attempt_id=None,
+        batch_id=None,
+        tenant=owed.tenant,
+        upstream=owed.queue.upstream,
+        endpoint=owed.queue.endpoint,
+        model=owed.queue.model,
+        policy=owed.policy,
+        tier=answer.tier,
+        kind=Purchase.EXPIRED,
+        status=answer.status,
+        booked_at=now,
+        usage=None,
+        paid_usd=Decimal(0),
+        list_usd=Decimal(0),
+        reason=owed.reason,
+        deadline_at=owed.deadline_at,
     )
 
 

@@ -32,6 +32,8 @@ class Purchase(StrEnum):
     """A purchase that brought no answer the client could use: refused, missing, or lost."""
     NATIVE = "native"
     """A batch that a client made by hand, as a whole: it would have cost the same without Standby."""
+    EXPIRED = "expired"
+    """Nothing: the time for a request ran out. A row of 0 dollars, so that the missed deadline is in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class LedgerRow:
     None where unknown. `id` is the attempt's id for deferred work, the request's own for an urgent call, and made of
     the provider's id for a batch by hand: booking twice is impossible. `reason` is why its request got the tier that it
     began at, None where nothing was decided. `observed_tier` is set where waiting was only observed: what the request
-    would have been deferred to, and `observed_usd` what it could then be expected to have cost.
+    would have been deferred to, and `observed_usd` what it could then be expected to have cost. `deadline_at` is on the
+    row that settles a request with a deadline: its final answer, or the end of its time; None on every other row.
     """
 
     id: str
@@ -65,6 +68,7 @@ class LedgerRow:
     reason: Reason | None = None
     observed_tier: Tier | None = None
     observed_usd: Decimal | None = None
+    deadline_at: float | None = None
 
     @property
     def saved_usd(self) -> Decimal | None:
@@ -72,6 +76,11 @@ class LedgerRow:
         if self.paid_usd is None or self.list_usd is None:
             return None
         return self.list_usd - self.paid_usd
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the deadline that this row settles was met; None where it settles none."""
+        return None if self.deadline_at is None else self.booked_at <= self.deadline_at
 
 
 def to_picodollars(amount: Decimal | None) -> int | None:

@@ -31,6 +31,7 @@ class RequestExpired:
     request_id: RequestId
     at: float
     answer: Answer
+    ledger: LedgerRow
 
 
 @dataclass(frozen=True, slots=True)

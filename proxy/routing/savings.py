@@ -45,6 +45,7 @@ def ledger_row(
     paid_unknown: bool = False,
     reason: Reason | None = None,
     observed: Observed | None = None,
+    deadline_at: float | None = None,
 ) -> LedgerRow:
     """The row of one purchase, priced by `book`.
 
@@ -53,7 +54,7 @@ def ledger_row(
     providers do not bill failed calls. `paid_unknown` says that it may have been billed all the same (the connection
     broke, the client left in mid-stream): then what was paid is unknown. Prompt-cache hits that a synchronous call
     would have had are not known and not subtracted from the list price. `reason` is why the request got its tier;
-    `observed` is what would have become of it.
+    `observed` is what would have become of it. `deadline_at` is of the request that the row settles.
     """
     name = priced_model if priced_model is not None and book.knows(priced_model) else model
     free = usage is None and status >= _FIRST_ERROR_STATUS and not paid_unknown
@@ -83,6 +84,7 @@ def ledger_row(
         reason=reason,
         observed_tier=None if observed is None else observed.tier,
         observed_usd=None if observed is None else _observed_usd(book, name, usage, observed),
+        deadline_at=deadline_at,
     )
 
 

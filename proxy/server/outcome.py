@@ -55,6 +55,7 @@ def row_of(house: House, exchange: Exchange, outcome: Outcome) -> LedgerRow:
         paid_unknown=outcome.status in {CLIENT_LEFT, BAD_GATEWAY},
         reason=exchange.decision.reason,
         observed=_observed(house, exchange) if succeeded else None,
+        deadline_at=None if outcome.status == CLIENT_LEFT else exchange.decision.deadline_at,
     )
 
 

@@ -31,7 +31,7 @@ BATCH = (
 )
 LEDGER = (
     "id, request_id, attempt_id, batch_id, tenant, upstream, endpoint, model, policy, tier, kind, status, booked_at, "
-    "input_tokens, cached_tokens, output_tokens, paid, list, reason, observed_tier, observed"
+    "input_tokens, cached_tokens, output_tokens, paid, list, reason, observed_tier, observed, deadline_at"
 )
 REQUEST = (
     "id, tenant, upstream, credential, endpoint, model, body, fingerprint, idempotency_key, stream, include_usage, "
@@ -279,6 +279,7 @@ def ledger_row(row: LedgerRow) -> tuple[object, ...]:
         None if row.reason is None else row.reason.value,
         None if row.observed_tier is None else row.observed_tier.value,
         to_picodollars(row.observed_usd),
+        row.deadline_at,
     )
 
 
@@ -311,6 +312,7 @@ def ledger_of(row: sqlite3.Row) -> LedgerRow:
         reason=None if row["reason"] is None else Reason(row["reason"]),
         observed_tier=None if row["observed_tier"] is None else Tier(row["observed_tier"]),
         observed_usd=from_picodollars(row["observed"]),
+        deadline_at=row["deadline_at"],
     )
 
 

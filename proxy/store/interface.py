@@ -69,7 +69,8 @@ class LedgerTotal:
 
     `unknown_paid` and `unknown_list` count the rows that are not in `paid_usd` and `list_usd`. `observed_rows` are
     those for which waiting was only observed; `observed_list_usd` is the list price of those of them for which both
-    prices are known, `observed_usd` what they would have cost: the difference is what would have been saved.
+    prices are known, `observed_usd` what they would have cost: the difference is what would have been saved. `met` and
+    `missed` count the deadlines of the requests that these rows settle.
     """
 
     tenant: TenantId
@@ -88,6 +89,8 @@ class LedgerTotal:
     observed_rows: int = 0
     observed_usd: Decimal = Decimal(0)
     observed_list_usd: Decimal = Decimal(0)
+    met: int = 0
+    missed: int = 0
 
 
 class Word(StrEnum):

@@ -32,6 +32,7 @@ class _Row(msgspec.Struct, array_like=True, frozen=True):
     reason: str | None = None
     observed_tier: str | None = None
     observed: int | None = None
+    deadline_at: float | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -63,6 +64,7 @@ def ledger_entry(row: LedgerRow, keep_seconds: int) -> dict[str, object]:
         reason=None if row.reason is None else row.reason.value,
         observed_tier=None if row.observed_tier is None else row.observed_tier.value,
         observed=to_picodollars(row.observed_usd),
+        deadline_at=row.deadline_at,
     )
     return {
         "id": row.id,
@@ -107,6 +109,8 @@ def sums_of(row: LedgerRow) -> dict[str, int]:
         "observed_rows": int(row.observed_tier is not None),
         "observed": observed or 0 if knows_both else 0,
         "observed_list": listed or 0 if knows_both else 0,
+        "met": int(row.met is True),
+        "missed": int(row.met is False),
     }
 
 
@@ -143,4 +147,5 @@ def ledger_of(value: bytes) -> tuple[int, LedgerRow]:
         reason=None if row.reason is None else Reason(row.reason),
         observed_tier=None if row.observed_tier is None else Tier(row.observed_tier),
         observed_usd=from_picodollars(row.observed),
+        deadline_at=row.deadline_at,
     )

@@ -44,7 +44,7 @@ def encode_fences(tokens: dict[str, str]) -> bytes:
 def _words_of(move: moves.Move, keep_seconds: int) -> Encoded:
     match move:
         case moves.RequestCancelled() | moves.RequestExpired() | moves.CallPlanned():
-            return _of_request(move)
+            return _of_request(move, keep_seconds)
         case moves.AttemptAnswered():
             return _answered(move, keep_seconds)
         case moves.BatchPlanned():
@@ -65,7 +65,7 @@ def _words_of(move: moves.Move, keep_seconds: int) -> Encoded:
             return _of_batch(move)
 
 
-def _of_request(move: moves.RequestCancelled | moves.RequestExpired | moves.CallPlanned) -> Encoded:
+def _of_request(move: moves.RequestCancelled | moves.RequestExpired | moves.CallPlanned, keep_seconds: int) -> Encoded:
     match move:
         case moves.CallPlanned(attempt):
             return {
@@ -78,7 +78,8 @@ def _of_request(move: moves.RequestCancelled | moves.RequestExpired | moves.Call
         case moves.RequestCancelled():
             return _unbought(move.request_id, RequestEvent.CANCELLED, move.at, [])
         case moves.RequestExpired():
-            return _unbought(move.request_id, RequestEvent.EXPIRED, move.at, answer_fields(move.answer))
+            ended = _unbought(move.request_id, RequestEvent.EXPIRED, move.at, answer_fields(move.answer))
+            return ended | _row(move.ledger, keep_seconds)
 
 
 def _unbought(request_id: str, event: RequestEvent, at: float, fields: list[str]) -> Encoded:

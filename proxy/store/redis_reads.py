@@ -283,4 +283,6 @@ def _total_of(group: redis_ledger.Group, sums: dict[str, int]) -> LedgerTotal:
         observed_rows=sums["observed_rows"],
         observed_usd=dollars(sums["observed"]),
         observed_list_usd=dollars(sums["observed_list"]),
+        met=sums["met"],
+        missed=sums["missed"],
     )

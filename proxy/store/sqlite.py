@@ -29,7 +29,7 @@ from proxy.store.sqlite_inline import InlineWorker
 from proxy.store.sqlite_shelf import SqliteShelf
 from proxy.store.sqlite_writer import Worker
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """How many steps `schema/` has: a new file takes them all, an older one those that it lacks."""
 BUSY_MILLISECONDS = 5_000
 CHANGES_KEPT = 100_000

@@ -55,7 +55,10 @@ def _request_cancelled(db: sqlite3.Connection, move: moves.RequestCancelled) -> 
 
 
 def _request_expired(db: sqlite3.Connection, move: moves.RequestExpired) -> MoveResult:
-    return _end_without_purchase(db, move.request_id, RequestEvent.EXPIRED, move.at, move.answer)
+    result = _end_without_purchase(db, move.request_id, RequestEvent.EXPIRED, move.at, move.answer)
+    if result == APPLIED:
+        book(db, move.ledger)
+    return result
 
 
 def _end_without_purchase(

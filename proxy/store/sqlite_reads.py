@@ -159,7 +159,8 @@ def ledger(db: sqlite3.Connection, since: float, until: float, tenant: TenantId 
         "coalesce(sum(output_tokens), 0) AS output_tokens, coalesce(sum(paid), 0) AS paid, "
         "coalesce(sum(list), 0) AS list, sum(paid IS NULL) AS unknown_paid, sum(list IS NULL) AS unknown_list, "
         "count(observed_tier) AS observed_rows, coalesce(sum(iif(list IS NULL, 0, observed)), 0) AS observed, "
-        "coalesce(sum(iif(observed IS NULL, 0, list)), 0) AS observed_list "
+        "coalesce(sum(iif(observed IS NULL, 0, list)), 0) AS observed_list, "
+        "count(iif(booked_at <= deadline_at, 1, NULL)) AS met, count(iif(booked_at > deadline_at, 1, NULL)) AS missed "
         "FROM ledger WHERE booked_at >= :since AND booked_at < :until AND (:tenant IS NULL OR tenant = :tenant) "
         "GROUP BY tenant, upstream, model, tier, kind ORDER BY tenant, upstream, model, tier, kind",
         {"since": since, "until": until, "tenant": tenant},
@@ -185,6 +186,8 @@ def _total_of(row: sqlite3.Row) -> LedgerTotal:
         observed_rows=row["observed_rows"],
         observed_usd=dollars(row["observed"]),
         observed_list_usd=dollars(row["observed_list"]),
+        met=row["met"],
+        missed=row["missed"],
     )
 
 

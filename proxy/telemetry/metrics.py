@@ -167,7 +167,10 @@ class Metrics:
             seconds = event.finished_at - event.started_at
             series.durations.of(event.tier, model).observe(seconds, _exemplar(event.request_id))
             if event.deadline_at is not None:
-                self._judge(event.policy, event.tier, event.deadline_at - event.finished_at)
+                at = (
+                    event.finished_at if event.row is None else event.row.booked_at
+                )  # as whoever reads the ledger sees it
+                self._judge(event.policy, event.tier, event.deadline_at - at)
         if event.first_chunk_seconds is not None:
             series.first_chunks.of(model).observe(event.first_chunk_seconds)
         if event.row is not None:
@@ -304,7 +307,7 @@ class Metrics:
 
     def _begin_model(self, upstream: UpstreamName, model: str, policies: Sequence[str]) -> None:
         series = self._series
-        for tier, kind in product(Tier, Purchase):
+        for tier, kind in product(Tier, set(Purchase) - {Purchase.EXPIRED}):
             series.spend.of(upstream, model, tier, kind)
             series.unpriced.of(upstream, model, tier, kind)
         for tier, direction in product(Tier, ("input", "cached_input", "output")):

@@ -67,3 +67,9 @@ def test_what_was_saved_is_unknown_while_either_amount_is() -> None:
 
 def test_a_free_answer_saved_its_whole_list_price() -> None:
     assert replace(ROW, paid_usd=Decimal(0)).saved_usd == Decimal("0.6")
+
+
+def test_a_deadline_is_met_up_to_its_very_instant_and_where_there_is_none_nothing_is_met_or_missed() -> None:
+    assert replace(ROW, booked_at=5.0, deadline_at=5.0).met is True
+    assert replace(ROW, booked_at=5.5, deadline_at=5.0).met is False
+    assert ROW.met is None

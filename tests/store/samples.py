@@ -1,5 +1,6 @@
 """Requests, batches and ledger rows for store tests, with everything that a test does not care about filled in."""
 
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 
@@ -108,6 +109,12 @@ def ledger(
         paid_usd=None if paid is None else Decimal(paid),
         list_usd=None if listed is None else Decimal(listed),
     )
+
+
+def expired(one: Request, at: float) -> LedgerRow:
+    """The row of a request whose time ran out."""
+    row = ledger(call_for(one), kind=Purchase.EXPIRED, paid="0", listed="0", booked_at=at)
+    return replace(row, id=one.id, attempt_id=None, status=504, usage=None, deadline_at=at - 30.0)
 
 
 async def accepted(store: Store, *requests: Request) -> list[Request]:

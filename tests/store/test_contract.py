@@ -58,6 +58,7 @@ from tests.store.samples import (
     batch,
     call_for,
     create,
+    expired,
     in_flight,
     ledger,
     line_of,
@@ -657,9 +658,9 @@ def test_a_final_state_never_changes(open_store: OpenStore) -> None:
         (one,) = await accepted(store, request())
         timeout = answer(status=504, body=b"too late", tier=Tier.STANDARD)
         moves: list[Move] = [
-            RequestExpired(one.id, 130.0, timeout),
+            RequestExpired(one.id, 130.0, timeout, expired(one, 130.0)),
             RequestCancelled(one.id, 131.0),
-            RequestExpired(one.id, 132.0, answer(body=b"other")),
+            RequestExpired(one.id, 132.0, answer(body=b"other"), expired(one, 132.0)),
             CallPlanned(call_for(one)),
         ]
         assert await store.apply(moves) == [Applied(), *[Conflict("expired")] * 3]
@@ -667,6 +668,7 @@ def test_a_final_state_never_changes(open_store: OpenStore) -> None:
         view = await store.get(one.id)
         assert view is not None
         assert view.finished_at == 130.0
+        assert await store.ledger_rows(one.id) == [expired(one, 130.0)]
 
     _play(open_store, story)
 
@@ -743,7 +745,7 @@ def test_whoever_has_lost_a_lane_can_do_no_harm_on_it(open_shared: OpenStore) ->
             BatchPolled(made.id, 200.0, "in_progress", 0, 0, due_at=210.0),
             BatchPostponed(made.id, due_at=999.0),
             AttemptMissing(first.id, 200.0, ready_at=200.0, tries_spent=0),
-            RequestExpired(free.id, 200.0, answer(status=504)),
+            RequestExpired(free.id, 200.0, answer(status=504), expired(free, 200.0)),
         ]
         assert await ours.apply(wanted) == [Conflict("leased")] * len(wanted)
         known: list[Move] = [
@@ -882,6 +884,25 @@ def test_a_ledger_row_comes_back_as_it_was_booked(open_store: OpenStore) -> None
         )
         await store.book([row, unread, observed])
         assert await store.ledger_rows(one.id) == [row, unread, observed]
+
+    _play(open_store, story)
+
+
+def test_deadlines_are_counted_on_the_rows_that_settle_a_request_the_very_instant_being_in_time(
+    open_store: OpenStore,
+) -> None:
+    async def story(store: Store) -> None:
+        (one,) = await accepted(store, request())
+        early = replace(ledger(call_for(one)), deadline_at=300.5)
+        sharp = replace(ledger(call_for(one)), deadline_at=200.0)
+        late = replace(ledger(call_for(one)), deadline_at=199.5)
+        await store.book([early, sharp, late, ledger(call_for(one))])
+        await store.apply([RequestExpired(one.id, 230.0, answer(status=504), expired(one, 230.0))])
+        assert await store.ledger_rows(one.id) == [early, sharp, late, *(await store.ledger_rows(one.id))[3:]]
+        answered, nothing = sorted(await store.ledger(since=0.0, until=300.0), key=lambda total: -total.rows)
+        assert (answered.rows, answered.met, answered.missed) == (4, 2, 1)
+        assert (nothing.kind, nothing.rows, nothing.met, nothing.missed) == (Purchase.EXPIRED, 1, 0, 1)
+        assert (nothing.paid_usd, nothing.unknown_paid) == (Decimal(0), 0)
 
     _play(open_store, story)
 

@@ -24,7 +24,7 @@ from proxy.store.redis import RedisStore
 from proxy.store.redis import Settings as RedisSettings
 from proxy.store.sqlite import SqliteStore
 from tests.conftest import Servers
-from tests.store.samples import answer, batch, call_for, ledger, line_of, request
+from tests.store.samples import answer, batch, call_for, expired, ledger, line_of, request
 
 _namespaces = count()
 Number = st.integers(0, 5)
@@ -67,7 +67,7 @@ MAKERS: list[Make] = [
     lambda s, n: s.plan_batch(n),
     lambda s, n: s.plan_batch(n),
     lambda s, n: moves.RequestCancelled(s.request(n).id, s.at),
-    lambda s, n: moves.RequestExpired(s.request(n).id, s.at, answer(504)),
+    lambda s, n: moves.RequestExpired(s.request(n).id, s.at, answer(504), expired(s.request(n), s.at)),
     lambda s, n: moves.AttemptSent(s.attempt(n).id, s.at),
     lambda s, n: moves.AttemptWithdrawn(s.attempt(n).id, s.at),
     lambda s, n: moves.AttemptAnswered(s.attempt(n).id, s.at, answer(200 + 200 * (n % 2)), ledger(s.attempt(n))),

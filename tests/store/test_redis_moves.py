@@ -8,14 +8,14 @@ from proxy.domain.batch import BatchOutcome
 from proxy.domain.ids import AttemptId, BatchId, RequestId
 from proxy.domain.lifecycle import BATCH_MOVES, AttemptEvent, BatchEvent
 from proxy.store.redis_moves import encode
-from tests.store.samples import answer, batch, call_for, ledger, line_of, request
+from tests.store.samples import answer, batch, call_for, expired, ledger, line_of, request
 
 BATCH, ATTEMPT, REQUEST = BatchId("b"), AttemptId("a"), RequestId("r")
 ONE = request()
 MADE = batch()
 MOVES: list[moves.Move] = [
     moves.RequestCancelled(REQUEST, 1.0),
-    moves.RequestExpired(REQUEST, 1.0, answer(504, b"\x00late")),
+    moves.RequestExpired(REQUEST, 1.0, answer(504, b"\x00late"), expired(ONE, 1.0)),
     moves.CallPlanned(call_for(ONE)),
     moves.AttemptSent(ATTEMPT, 1.0),
     moves.AttemptWithdrawn(ATTEMPT, 1.0),
@@ -83,7 +83,7 @@ def test_events_of_batches_are_those_of_the_state_machine() -> None:
 
 def test_bodies_go_beside_the_moves_and_are_named_by_number() -> None:
     first = moves.AttemptAnswered(ATTEMPT, 1.0, answer(200, b"\xffone"), ledger(call_for(ONE)))
-    second = moves.RequestExpired(REQUEST, 1.0, answer(504, b"\x00two"))
+    second = moves.RequestExpired(REQUEST, 1.0, answer(504, b"\x00two"), expired(ONE, 1.0))
     packed, bodies = encode([moves.AttemptSent(ATTEMPT, 1.0), first, second], keep_seconds=60)
     assert [words.get("body") for words in msgspec.msgpack.decode(packed)] == [None, 1, 2]
     assert bodies == [b"\xffone", b"\x00two"]

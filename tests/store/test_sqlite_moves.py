@@ -31,7 +31,7 @@ from proxy.domain.request import Request
 from proxy.runtime.clock import SystemClock
 from proxy.store.sqlite import SqliteStore
 from proxy.store.sqlite_moves import _STEPS
-from tests.store.samples import accepted, answer, batch, call_for, create, ledger, line_of, request
+from tests.store.samples import accepted, answer, batch, call_for, create, expired, ledger, line_of, request
 
 STEPS = (
     *("plan", "create", "abandon", "call", "send", "answer", "refuse", "miss"),
@@ -72,7 +72,7 @@ class _Lives:
             case "cancel":
                 await store.apply([RequestCancelled(one.id, 140.0)])
             case "expire":
-                await store.apply([RequestExpired(one.id, 140.0, answer(504))])
+                await store.apply([RequestExpired(one.id, 140.0, answer(504), expired(one, 140.0))])
             case _ if self.attempts:
                 await store.apply([_end(name, self.attempts[number % len(self.attempts)])])
             case _:

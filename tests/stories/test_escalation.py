@@ -1,10 +1,12 @@
 """Deadlines hold when batches do not: partial results are harvested first, then the rest is bought synchronously."""
 
+from decimal import Decimal
 from pathlib import Path
 
 from proxy.config.settings import UpstreamSettings
 from proxy.domain.events import BatchSubmitted, RequestEscalated, RequestFinished, WasteBooked
 from proxy.domain.ids import RequestId, UpstreamName
+from proxy.domain.money import Purchase
 from proxy.emulator.faults import Fault, FaultKind
 from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant, Stuck
@@ -111,6 +113,9 @@ def test_a_request_that_no_tier_answers_ends_with_a_clear_504_after_its_overtime
         assert answer.headers["x-should-retry"] == "false"
         (finished,) = world.seen(RequestFinished)
         assert finished.outcome == "expired"
+        rows = await world.service.desk.store.ledger_rows(finished.request_id)
+        assert [row.paid_usd for row in rows if row.kind is Purchase.EXPIRED] == [Decimal(0)]
+        assert [row.met for row in rows if row.met is not None] == [False]
 
     down = Fault(operation="chat", kind=FaultKind.STATUS, status=503, count=None)
     play(tmp_path, story, emulator=Settings(turnaround=Stuck(), lines_in_flight=0), faults=(down,))

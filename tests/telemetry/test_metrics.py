@@ -143,9 +143,11 @@ def test_a_call_that_buys_nothing_is_counted_without_model_or_money(samples: Sam
     assert "standby_time_to_first_chunk_seconds_count" not in families
 
 
-def test_an_urgent_call_with_a_deadline_meets_or_misses_it_too(samples: Samples) -> None:
-    in_time = replace(samples.call, deadline_at=samples.call.finished_at + 5)
-    late = replace(samples.call, deadline_at=samples.call.finished_at - 5)
+def test_an_urgent_call_with_a_deadline_meets_or_misses_it_too_by_the_instant_in_the_ledger(samples: Samples) -> None:
+    assert samples.call.row is not None
+    booked_at = samples.call.row.booked_at
+    in_time = replace(samples.call, deadline_at=booked_at + 5)
+    late = replace(samples.call, deadline_at=booked_at - 5)
     values = heard(in_time, late, samples.call, replace(late, status=499))
     assert only(values, "standby_deadline_results_total", "standby_deadline_slack_seconds_sum") == {
         "standby_deadline_results_total{policy=default,result=met,tier=standard}": 1,

@@ -74,6 +74,7 @@ function MOVES.end_unbought(m)
     end
   end
   finish(m.request, next_state, m)
+  if m.ledger then book(m.ledger) end
   return APPLIED
 end
 
