@@ -112,7 +112,60 @@ class Heard:
     request_id: RequestId | None
 
 
-class Store(Protocol):
+class Reader(Protocol):
+    """What can be asked without changing anything: of a store that is running, or beside whoever runs one.
+
+    `start` of a mere reader neither makes nor changes nor locks what it opens, and raises `StoreFault` where there is
+    no store, or one of another version.
+    """
+
+    async def start(self) -> None:
+        """Open for use. Raises `StoreFault` when the store cannot be used, or is in use by another process."""
+
+    async def close(self) -> None:
+        """Finish what was asked, then close. Idempotent."""
+
+    async def get(self, request_id: RequestId, tenant: TenantId | None = None) -> RequestView | None:
+        """One request. None when it is unknown, swept, or of another tenant."""
+
+    async def list_requests(
+        self, tenant: TenantId | None, *, after: RequestId | None, limit: int, state: RequestState | None = None
+    ) -> list[RequestView]:
+        """Newest first, starting behind `after`. `tenant` None lists every tenant's (for an operator)."""
+
+    async def changes(self, after: int | None) -> Changes:
+        """What has become of open requests since an earlier answer's `upto`; None: all that are open.
+
+        Whoever applies every answer in turn has a true copy of what is waiting, at the cost of what changes.
+        """
+
+    async def open_batches(self) -> list[Batch]:
+        """Every batch that is neither CLEANED nor ABANDONED, oldest first."""
+
+    async def closed_batches(self, limit: int) -> list[Batch]:
+        """CLEANED and ABANDONED batches that were not swept, the last to be closed first."""
+
+    async def batch(self, batch_id: BatchId) -> Batch | None:
+        """One batch in any state."""
+
+    async def ledger(self, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
+        """Totals of rows with `since <= booked_at < until`.
+
+        Where single rows are not kept for ever, only their sums by the hour, an hour whose rows have ended is counted
+        whole where it begins.
+        """
+
+    async def ledger_begins_at(self) -> float | None:
+        """An instant in the hour up to the first row's; None while there are no rows."""
+
+    async def ledger_rows(self, request_id: RequestId) -> list[LedgerRow]:
+        """Every purchase made for one request, oldest first."""
+
+    async def notes(self, prefix: str) -> dict[str, bytes]:
+        """What was kept under the names that begin so, by name."""
+
+
+class Store(Reader, Protocol):
     """Durable requests, attempts, batches and the ledger.
 
     `shelf` is what clients keep here. `shared`: other processes may have it open too. `member` is this process's word
@@ -126,31 +179,17 @@ class Store(Protocol):
     warnings: Sequence[str]
     member: str
 
-    async def start(self) -> None:
-        """Open for use. Raises `StoreFault` when the store cannot be used, or is in use by another process."""
-
-    async def close(self) -> None:
-        """Finish what was asked, then close. Idempotent."""
-
     async def deployment(self) -> str:
         """A short random word made when the store was created: marks our files at a provider as ours."""
 
     async def accept(self, request: Request) -> Accepted | Existing:
         """Make a request durable. With an idempotency key that the tenant has used, nothing is written."""
 
-    async def get(self, request_id: RequestId, tenant: TenantId | None = None) -> RequestView | None:
-        """One request. None when it is unknown, swept, or of another tenant."""
-
     async def find(self, tenant: TenantId, endpoint: str, fingerprint: bytes) -> list[RequestView]:
         """The tenant's requests with this body to this endpoint that are open, or finished and not delivered.
 
         Oldest first: what a retried call may be attached to.
         """
-
-    async def list_requests(
-        self, tenant: TenantId | None, *, after: RequestId | None, limit: int, state: RequestState | None = None
-    ) -> list[RequestView]:
-        """Newest first, starting behind `after`. `tenant` None lists every tenant's (for an operator)."""
 
     async def body(self, request_id: RequestId) -> bytes | None:
         """The body that is bought for, None when the request is unknown."""
@@ -170,20 +209,8 @@ class Store(Protocol):
     async def apply(self, moves: Sequence[Move]) -> list[MoveResult]:
         """Make moves, each with its ledger row and its coupled moves in one transaction; one result per move."""
 
-    async def changes(self, after: int | None) -> "Changes":
-        """What has become of open requests since an earlier answer's `upto`; None: all that are open.
-
-        Whoever applies every answer in turn has a true copy of what is waiting, at the cost of what changes.
-        """
-
-    async def open_batches(self) -> list[Batch]:
-        """Every batch that is neither CLEANED nor ABANDONED, oldest first."""
-
     async def queues_of_batches(self) -> list[Queue]:
         """The queues of all batches that were not swept: where files of ours may be."""
-
-    async def batch(self, batch_id: BatchId) -> Batch | None:
-        """One batch in any state."""
 
     async def lines(self, batch_id: BatchId, *, after: AttemptId | None, limit: int, bodies: bool = True) -> list[Line]:
         """A page of the batch's live lines in attempt order, starting behind `after`.
@@ -197,12 +224,6 @@ class Store(Protocol):
     async def book(self, rows: Sequence[LedgerRow]) -> None:
         """Add ledger rows of urgent calls. A row whose id is there already is skipped."""
 
-    async def ledger(self, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
-        """Totals of rows with `since <= booked_at < until`."""
-
-    async def ledger_rows(self, request_id: RequestId) -> list[LedgerRow]:
-        """Every purchase made for one request, oldest first."""
-
     async def save_credential(self, credential: Credential) -> None:
         """Keep a sealed credential; saving the same id again replaces it."""
 
@@ -211,9 +232,6 @@ class Store(Protocol):
 
     async def save_note(self, name: str, content: bytes) -> None:
         """Keep something small that was learned; saving the same name again replaces it."""
-
-    async def notes(self, prefix: str) -> dict[str, bytes]:
-        """What was kept under the names that begin so, by name."""
 
     async def lease(self, lanes: Sequence[Lane], seconds: float) -> set[Lane]:
         """Take the lanes that nobody looks after and renew those that are held; returns which are held now.

@@ -9,12 +9,10 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, Line
-from proxy.domain.batch import Batch
 from proxy.domain.clock import Clock
 from proxy.domain.errors import StoreFault
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId
@@ -24,18 +22,18 @@ from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView
 from proxy.store import redis_codec as codec
 from proxy.store import redis_moves, redis_reads
 from proxy.store.codec import grounds_json
-from proxy.store.interface import Accepted, Changes, Credential, Existing, Heard, LedgerTotal, Word
+from proxy.store.interface import Accepted, Credential, Existing, Heard, Word
 from proxy.store.redis_pipe import Pipe, Reply, Script
-from proxy.store.redis_reads import PAGE, Link, pairs
+from proxy.store.redis_reader import SCHEMA_VERSION, RedisReader, check_schema
+from proxy.store.redis_reads import PAGE, pairs
 from proxy.store.redis_shelf import RedisShelf
 
-SCHEMA_VERSION = 1
 RETURNED = "returned"
 """What the stream of changes says in place of a state when a client has come back."""
 WATCH_SECONDS = 2.0
 """How long one question for changes waits for an answer."""
 SCRIPTS = (
-    *("accept", "apply", "attend", "book", "delivered", "lease", "put_document", "release", "remove_document", "rows"),
+    *("accept", "apply", "attend", "book", "delivered", "lease", "put_document", "release", "remove_document"),
     "sweep",
 )
 _SCRIPTS = {name: Script.read(name) for name in SCRIPTS}
@@ -61,30 +59,24 @@ class Settings:
     shared: bool = True
 
 
-class RedisStore:
+class RedisStore(RedisReader):
     """`proxy.store.interface.Store` in Redis. `start` before use. One per process."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
+        super().__init__(
+            settings.url,
+            clock,
+            namespace=settings.namespace,
+            patience_seconds=settings.patience_seconds,
+            reply_seconds=settings.reply_seconds,
+        )
         self.shared = settings.shared
         self.member = secrets.token_hex(8)
         self.warnings: Sequence[str] = ()
         self._settings = settings
-        self._clock = clock
-        self._client = Redis.from_url(
-            settings.url,
-            socket_timeout=settings.reply_seconds,
-            socket_connect_timeout=settings.reply_seconds,
-            socket_keepalive=True,
-            protocol=2,
-        )
-        self._client.response_callbacks.clear()
-        self._writes, reads = (
-            Pipe(self._client, clock, list(_SCRIPTS.values()), settings.patience_seconds) for _ in range(2)
-        )
-        self._link = Link(reads, "{" + settings.namespace + "}", _SCRIPTS["rows"].sha)
+        self._writes = Pipe(self._client, clock, list(_SCRIPTS.values()), settings.patience_seconds)
         self.shelf = RedisShelf(self._link, self._script, self._writes.do)
         self._tokens: dict[Lane, str] = {}
-        self._batches: tuple[bytes | None, list[Batch]] | None = None
         self._deployment = ""
 
     def __repr__(self) -> str:
@@ -101,10 +93,8 @@ class RedisStore:
             raise
 
     async def close(self) -> None:
-        await self._link.pipe.close()
         await self._writes.close()
-        with self._clock.hold():
-            await self._client.aclose()
+        await super().close()
 
     async def deployment(self) -> str:
         return self._deployment
@@ -133,16 +123,8 @@ class RedisStore:
             raise StoreFault(f"the store has an idempotency key of {used.decode()}, and not the request")
         return Existing(view)
 
-    async def get(self, request_id: RequestId, tenant: TenantId | None = None) -> RequestView | None:
-        return await redis_reads.get(self._link, request_id, tenant)
-
     async def find(self, tenant: TenantId, endpoint: str, fingerprint: bytes) -> list[RequestView]:
         return await redis_reads.find(self._link, tenant, endpoint, fingerprint)
-
-    async def list_requests(
-        self, tenant: TenantId | None, *, after: RequestId | None, limit: int, state: RequestState | None = None
-    ) -> list[RequestView]:
-        return await redis_reads.list_requests(self._link, tenant, after=after, limit=limit, state=state)
 
     async def body(self, request_id: RequestId) -> bytes | None:
         return await redis_reads.body(self._link, request_id)
@@ -170,22 +152,8 @@ class RedisStore:
         words = await self._script("apply", encoded, redis_moves.encode_fences(fences), secrets.token_hex(8), *bodies)
         return [_result(word.decode()) for word in words]
 
-    async def changes(self, after: int | None) -> Changes:
-        return await redis_reads.changes(self._link, after)
-
-    async def open_batches(self) -> list[Batch]:
-        version = await self._link.ask("GET", self._link.key("batches", "version"))
-        if self._batches is None or self._batches[0] != version:
-            ids = await self._link.ask("ZRANGE", self._link.key("batches", "open"), 0, -1)
-            self._batches = version, await redis_reads.batches_of(self._link, ids)
-        return list(self._batches[1])
-
     async def queues_of_batches(self) -> list[Queue]:
         return await redis_reads.queues_of_batches(self._link)
-
-    async def batch(self, batch_id: BatchId) -> Batch | None:
-        found = await redis_reads.batches_of(self._link, [batch_id.encode()])
-        return found[0] if found else None
 
     async def lines(self, batch_id: BatchId, *, after: AttemptId | None, limit: int, bodies: bool = True) -> list[Line]:
         return await redis_reads.lines(self._link, batch_id, after=after, limit=limit, bodies=bodies)
@@ -197,12 +165,6 @@ class RedisStore:
         for start in range(0, len(rows), PAGE):
             await self._script("book", redis_moves.encode_rows(rows[start : start + PAGE], self._keep_seconds))
 
-    async def ledger(self, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
-        return await redis_reads.ledger(self._link, since=since, until=until, tenant=tenant)
-
-    async def ledger_rows(self, request_id: RequestId) -> list[LedgerRow]:
-        return await redis_reads.ledger_rows(self._link, request_id)
-
     async def save_credential(self, credential: Credential) -> None:
         await self._writes.do("SET", self._link.key("credential", credential.id), credential.sealed)
 
@@ -212,9 +174,6 @@ class RedisStore:
 
     async def save_note(self, name: str, content: bytes) -> None:
         await self._writes.do("HSET", self._link.key("notes"), name, content)
-
-    async def notes(self, prefix: str) -> dict[str, bytes]:
-        return await redis_reads.notes(self._link, prefix)
 
     async def sweep(self, *, now: float, retention_seconds: float, limit: int) -> int:
         return int(await self._script("sweep", repr(now - retention_seconds), repr(now), limit))
@@ -294,8 +253,7 @@ class RedisStore:
         await self._writes.do("HSETNX", meta, "schema", SCHEMA_VERSION)
         await self._writes.do("HSETNX", meta, "deployment", secrets.token_hex(4))
         schema, deployment = await self._writes.do("HMGET", meta, "schema", "deployment")
-        if int(schema) > SCHEMA_VERSION:
-            raise StoreFault(f"this store was made by a newer Standby (schema {int(schema)}); upgrade this one")
+        check_schema(schema, self._namespace)
         self._deployment = deployment.decode()
 
     def _script(self, name: str, *args: object) -> Awaitable[Reply]:

@@ -184,20 +184,29 @@ async def live_calls(link: Link) -> list[tuple[Attempt, Waiting]]:
 
 
 async def ledger(link: Link, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
-    """Totals of a span of time: whole hours from their sums, parts of hours from their rows."""
+    """Totals of a span of time: whole hours from their sums, parts of hours from their rows while those are kept."""
     sums: dict[redis_ledger.Group, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     first, last = redis_ledger.hour_of(since), "+inf" if math.isinf(until) else redis_ledger.hour_of(until)
     hours = [int(hour) for hour in await link.ask("ZRANGEBYSCORE", link.key("ledger", "hours"), first, last)]
-    whole = [hour for hour in hours if since <= hour * 3600 and (hour + 1) * 3600 <= until]
+    parts = [hour for hour in hours if hour * 3600 < since or (hour + 1) * 3600 > until]
+    kept = await link.ask_all(("EXISTS", link.key("ledger", "hour", str(hour))) for hour in parts)
+    split = [hour for hour, is_kept in zip(parts, kept, strict=True) if is_kept]
+    whole = [hour for hour in hours if hour not in split and since <= hour * 3600 < until]
     for totals in await link.ask_all(("HGETALL", link.key("ledger", "totals", str(hour))) for hour in whole):
         for field, amount in pairs(totals).items():
             group, name = redis_ledger.total_field(field)
             sums[group][name] += int(amount)
-    for hour in sorted(set(hours) - set(whole)):
+    for hour in split:
         for row in await _rows_within(link, hour, since, until):
             for name, count in redis_ledger.sums_of(row).items():
                 sums[redis_ledger.group_of(row)][name] += count
     return [_total_of(group, sums[group]) for group in sorted(sums) if tenant is None or group[0] == tenant]
+
+
+async def ledger_begins_at(link: Link) -> float | None:
+    """When the first hour began that has rows."""
+    hours = await link.ask("ZRANGE", link.key("ledger", "hours"), 0, 0)
+    return float(hours[0]) * 3600 if hours else None
 
 
 async def ledger_rows(link: Link, request_id: RequestId) -> list[LedgerRow]:

@@ -16,46 +16,38 @@ from pathlib import Path
 
 from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, Line
-from proxy.domain.batch import Batch
 from proxy.domain.clock import Clock
 from proxy.domain.errors import StoreFault
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, RequestId, TenantId
 from proxy.domain.money import LedgerRow
 from proxy.domain.moves import Move, MoveResult
-from proxy.domain.request import Lane, Queue, Request, RequestState, RequestView, Waiting
+from proxy.domain.request import Lane, Queue, Request, RequestView, Waiting
 from proxy.store import codec, sqlite_moves, sqlite_reads
-from proxy.store.interface import Accepted, Changes, Credential, Existing, Heard, LedgerTotal
+from proxy.store.interface import Accepted, Credential, Existing, Heard
 from proxy.store.sqlite_inline import InlineWorker
+from proxy.store.sqlite_reader import BUSY_MILLISECONDS, SCHEMA_VERSION, SqliteReader
 from proxy.store.sqlite_shelf import SqliteShelf
 from proxy.store.sqlite_writer import Worker
 
-SCHEMA_VERSION = 6
-"""How many steps `schema/` has: a new file takes them all, an older one those that it lacks."""
-BUSY_MILLISECONDS = 5_000
 CHANGES_KEPT = 100_000
 """Whoever has missed more changes than these is told everything."""
 _INSERT_REQUEST = f"INSERT INTO requests ({codec.REQUEST}) VALUES ({codec.marks(codec.REQUEST)})"
 
 
-class SqliteStore:
+class SqliteStore(SqliteReader):
     """`proxy.store.interface.Store` in one file. `start` before use.
 
     `durable` False is for simulations: the same tables and statements, on the caller's thread, and nothing survives.
     """
 
     def __init__(self, path: Path, clock: Clock, *, durable: bool = True) -> None:
+        super().__init__(path, clock)
         self.shared = False
         self.warnings: Sequence[str] = ()
         self.member = "alone"
-        self._path = path
-        self._clock = clock
         self._durable = durable
         self._lock: int | None = None
         self._writer: Worker | InlineWorker | None = None
-        self._reader: Worker | InlineWorker | None = None
-
-    def __repr__(self) -> str:
-        return f"<SqliteStore {self._path} {'open' if self._writer else 'closed'}>"
 
     @property
     def shelf(self) -> SqliteShelf:
@@ -96,16 +88,8 @@ class SqliteStore:
 
         return await self._writes.do(work)
 
-    async def get(self, request_id: RequestId, tenant: TenantId | None = None) -> RequestView | None:
-        return await self._reads.do(lambda db: sqlite_reads.get(db, request_id, tenant))
-
     async def find(self, tenant: TenantId, endpoint: str, fingerprint: bytes) -> list[RequestView]:
         return await self._reads.do(lambda db: sqlite_reads.find(db, tenant, endpoint, fingerprint))
-
-    async def list_requests(
-        self, tenant: TenantId | None, *, after: RequestId | None, limit: int, state: RequestState | None = None
-    ) -> list[RequestView]:
-        return await self._reads.do(lambda db: sqlite_reads.list_requests(db, tenant, after, limit, state))
 
     async def body(self, request_id: RequestId) -> bytes | None:
         return await self._reads.do(lambda db: sqlite_reads.body(db, request_id))
@@ -136,17 +120,8 @@ class SqliteStore:
         waiting = [self._writes.do(partial(sqlite_moves.make, move=move)) for move in moves]
         return list(await asyncio.gather(*waiting))
 
-    async def changes(self, after: int | None) -> Changes:
-        return await self._reads.do(lambda db: sqlite_reads.changes(db, after))
-
-    async def open_batches(self) -> list[Batch]:
-        return await self._reads.do(sqlite_reads.open_batches)
-
     async def queues_of_batches(self) -> list[Queue]:
         return await self._reads.do(sqlite_reads.queues_of_batches)
-
-    async def batch(self, batch_id: BatchId) -> Batch | None:
-        return await self._reads.do(lambda db: sqlite_reads.batch(db, batch_id))
 
     async def lines(self, batch_id: BatchId, *, after: AttemptId | None, limit: int, bodies: bool = True) -> list[Line]:
         return await self._reads.do(lambda db: sqlite_reads.lines(db, batch_id, after, limit, bodies))
@@ -157,12 +132,6 @@ class SqliteStore:
     async def book(self, rows: Sequence[LedgerRow]) -> None:
         content = codec.ledger_rows_json(rows)
         await self._writes.do(lambda db: sqlite_moves.book_all(db, content))
-
-    async def ledger(self, *, since: float, until: float, tenant: TenantId | None = None) -> list[LedgerTotal]:
-        return await self._reads.do(lambda db: sqlite_reads.ledger(db, since, until, tenant))
-
-    async def ledger_rows(self, request_id: RequestId) -> list[LedgerRow]:
-        return await self._reads.do(lambda db: sqlite_reads.ledger_rows(db, request_id))
 
     async def save_credential(self, credential: Credential) -> None:
         row = (credential.id, credential.sealed)
@@ -180,9 +149,6 @@ class SqliteStore:
             db.execute("INSERT OR REPLACE INTO notes (name, content) VALUES (?, ?)", (name, content))
 
         await self._writes.do(work)
-
-    async def notes(self, prefix: str) -> dict[str, bytes]:
-        return await self._reads.do(lambda db: sqlite_reads.notes(db, prefix))
 
     async def lease(self, lanes: Sequence[Lane], seconds: float) -> set[Lane]:
         del seconds  # the lock on the file is a lease of everything
@@ -209,12 +175,6 @@ class SqliteStore:
         if self._writer is None:
             raise StoreFault("the store is not started")
         return self._writer
-
-    @property
-    def _reads(self) -> Worker | InlineWorker:
-        if self._reader is None:
-            raise StoreFault("the store is not started")
-        return self._reader
 
     def _open(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         """In a thread: lock the file, make or check its schema, connect twice."""

@@ -115,6 +115,15 @@ def open_batches(db: sqlite3.Connection) -> list[Batch]:
     return [codec.batch_of(row) for row in rows]
 
 
+def closed_batches(db: sqlite3.Connection, limit: int) -> list[Batch]:
+    """Batches that are closed, the last one first."""
+    rows = db.execute(
+        f"SELECT {codec.BATCH} FROM batches WHERE closed_at IS NOT NULL ORDER BY closed_at DESC, id DESC LIMIT ?",
+        (limit,),
+    )
+    return [codec.batch_of(row) for row in rows]
+
+
 def queues_of_batches(db: sqlite3.Connection) -> list[Queue]:
     """The queues of all batches, closed ones included."""
     rows = db.execute("SELECT DISTINCT upstream, credential, endpoint, model FROM batches")
@@ -166,6 +175,12 @@ def ledger(db: sqlite3.Connection, since: float, until: float, tenant: TenantId 
         {"since": since, "until": until, "tenant": tenant},
     )
     return [_total_of(row) for row in rows]
+
+
+def ledger_begins_at(db: sqlite3.Connection) -> float | None:
+    """When the first row was booked."""
+    at: float | None = db.execute("SELECT min(booked_at) FROM ledger").fetchone()[0]
+    return at
 
 
 def _total_of(row: sqlite3.Row) -> LedgerTotal:

@@ -19,7 +19,8 @@ from proxy.domain.ids import RequestId
 from proxy.runtime.clock import SystemClock
 from proxy.simulation.clock import LoopClock
 from proxy.simulation.loop import run
-from proxy.store.sqlite import SCHEMA_VERSION, SqliteStore
+from proxy.store.sqlite import SqliteStore
+from proxy.store.sqlite_reader import SCHEMA_VERSION
 from tests.store.samples import ALICE, accepted, request
 
 ACCEPTOR = """

@@ -65,7 +65,7 @@ local function book(row)
   call('EXPIRE', rows, row.keep)
   local hour = NS .. ':ledger:hour:' .. row.hour
   call('ZADD', hour, row.at, row.request .. ' ' .. row.id)
-  call('EXPIRE', hour, row.keep)
+  call('EXPIRE', hour, row.keep - 3600) -- before the first of its rows: it never names what is gone
   local totals = NS .. ':ledger:totals:' .. row.hour
   for name, amount in pairs(row.sums) do call('HINCRBY', totals, row.group .. ' ' .. name, amount) end
   call('ZADD', NS .. ':ledger:hours', row.hour, row.hour)
