@@ -65,9 +65,11 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class LedgerTotal:
-    """Ledger rows summed by what distinguishes them. Sums are over rows whose amount is known.
+    """Ledger rows summed by what distinguishes them.
 
-    `unknown_paid` and `unknown_list` count the rows that are not in `paid_usd` and `list_usd`. `observed_rows` are
+    `paid_usd` is over the rows for which it is known what was paid; `list_usd` over those for which the list price is
+    known as well, so that no saving is claimed for what may have cost anything. `unknown_paid` and `unknown_list` count
+    the rows without the one and the other, `unpriced` those without either of them. `observed_rows` are
     those for which waiting was only observed; `observed_list_usd` is the list price of those of them for which both
     prices are known, `observed_usd` what they would have cost: the difference is what would have been saved. `met` and
     `missed` count the deadlines of the requests that these rows settle.
@@ -86,6 +88,7 @@ class LedgerTotal:
     list_usd: Decimal
     unknown_paid: int
     unknown_list: int
+    unpriced: int
     observed_rows: int = 0
     observed_usd: Decimal = Decimal(0)
     observed_list_usd: Decimal = Decimal(0)

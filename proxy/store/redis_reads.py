@@ -289,6 +289,7 @@ def _total_of(group: redis_ledger.Group, sums: dict[str, int]) -> LedgerTotal:
         list_usd=dollars(sums["list"]),
         unknown_paid=sums["unknown_paid"],
         unknown_list=sums["unknown_list"],
+        unpriced=sums["unpriced"],
         observed_rows=sums["observed_rows"],
         observed_usd=dollars(sums["observed"]),
         observed_list_usd=dollars(sums["observed_list"]),

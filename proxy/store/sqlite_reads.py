@@ -166,7 +166,8 @@ def ledger(db: sqlite3.Connection, since: float, until: float, tenant: TenantId 
         "SELECT tenant, upstream, model, tier, kind, count(*) AS count, "
         "coalesce(sum(input_tokens), 0) AS input_tokens, coalesce(sum(cached_tokens), 0) AS cached_tokens, "
         "coalesce(sum(output_tokens), 0) AS output_tokens, coalesce(sum(paid), 0) AS paid, "
-        "coalesce(sum(list), 0) AS list, sum(paid IS NULL) AS unknown_paid, sum(list IS NULL) AS unknown_list, "
+        "coalesce(sum(iif(paid IS NULL, 0, list)), 0) AS list, sum(paid IS NULL) AS unknown_paid, "
+        "sum(list IS NULL) AS unknown_list, sum(paid IS NULL OR list IS NULL) AS unpriced, "
         "count(observed_tier) AS observed_rows, coalesce(sum(iif(list IS NULL, 0, observed)), 0) AS observed, "
         "coalesce(sum(iif(observed IS NULL, 0, list)), 0) AS observed_list, "
         "count(iif(booked_at <= deadline_at, 1, NULL)) AS met, count(iif(booked_at > deadline_at, 1, NULL)) AS missed "
@@ -198,6 +199,7 @@ def _total_of(row: sqlite3.Row) -> LedgerTotal:
         list_usd=dollars(row["list"]),
         unknown_paid=row["unknown_paid"],
         unknown_list=row["unknown_list"],
+        unpriced=row["unpriced"],
         observed_rows=row["observed_rows"],
         observed_usd=dollars(row["observed"]),
         observed_list_usd=dollars(row["observed_list"]),

@@ -865,8 +865,16 @@ def test_totals_are_exact_and_unknown_amounts_are_counted_apart(open_store: Open
         assert (total.unknown_paid, total.unknown_list) == (1, 1)
         assert (total.input_tokens, total.cached_tokens, total.output_tokens) == (300, 15, 60)
         assert await store.ledger(since=0.0, until=99.0, tenant=BOB) == []
+        halves = [
+            ledger(calls[0], paid=None, listed="7", booked_at=50.0),
+            ledger(calls[1], paid="0.2", listed=None, booked_at=50.0),
+        ]
+        await store.book([replace(row, id=f"half-{row.id}") for row in halves])
+        (half,) = await store.ledger(since=50.0, until=60.0)
+        assert (half.paid_usd, half.list_usd, half.unpriced) == (Decimal("0.2"), Decimal(0), 2)
+        assert (half.unknown_paid, half.unknown_list) == (1, 1)
         (everything,) = await store.ledger(since=0.0, until=float("inf"))
-        assert everything.rows == 4
+        assert (everything.rows, everything.unpriced) == (6, 3)
 
     _play(open_store, story)
 
