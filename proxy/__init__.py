@@ -2,7 +2,7 @@
 
 The house. Imports only ever point down; rooms on one floor do not know each other.
 
-    6  cli, demo, backtest, check             say what to run; a show of both rims; what would have been saved; policies
+    6  cli, demo, backtest, report, check     what to run; a show of both rims; what would be, and was, saved; policies
     5  runtime, config                        build everything, wire events, start and stop in order
     4  server, simulation, emulator           the rims: real clients | virtual time | a fake provider
     3  batching, delivery                     buying answers later | handing answers back

@@ -23,7 +23,7 @@ FLOORS = (
     frozenset({"batching", "delivery"}),
     frozenset({"server", "simulation", "emulator"}),
     frozenset({"runtime", "config"}),
-    frozenset({"cli", "demo", "backtest", "check"}),
+    frozenset({"cli", "demo", "backtest", "report", "check"}),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -32,6 +32,7 @@ NEIGHBORS = {
     ("cli", "demo"): "`standby demo` is a command",
     ("cli", "backtest"): "`standby backtest` is a command",
     ("cli", "check"): "`standby check` is a command",
+    ("cli", "report"): "`standby report` and its like are commands",
 }
 """Imports between rooms of one floor that are meant, and why."""
 
@@ -53,6 +54,7 @@ DOORS = {
         "emulator",
         "demo",
         "backtest",
+        "report",
     },
     "click": {"cli", "demo"},
     "cryptography": {"server", "store"},
@@ -60,7 +62,7 @@ DOORS = {
     "openai": {"demo"},
     "prometheus_client": {"telemetry/series.py"},
     "redis": {"store"},
-    "rich": {"cli", "demo", "backtest", "check"},
+    "rich": {"cli", "demo", "backtest", "report", "check"},
     "sqlite3": {"store"},
     "standardwebhooks": {"wire/webhooks.py"},
     "structlog": {"telemetry/logs.py"},
@@ -137,6 +139,7 @@ TESTED_ELSEWHERE = {
     "cli/backtest.py": "backtest/test_show.py",
     "cli/process.py": "cli/test_serve.py",
     "cli/policies.py": "check/test_show.py",
+    "report/view.py": "cli/test_look.py",
     "server/exchange.py": "server/test_relay.py",
     "runtime/service.py": "stories/test_recovery.py",
     "runtime/state.py": "server/test_app.py",

@@ -4,26 +4,32 @@ Whoever looks after a lane learns about it and saves it; the others read it now 
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 from proxy.batching.desk import Desk
 from proxy.domain.batch import BatchState
 from proxy.domain.events import ForecastSettled
 from proxy.domain.request import Lane
+from proxy.routing.latencybook import LatencyBook
 
 NOTE = "completion times"
 
 
 async def recall(desk: Desk) -> None:
-    """Take over what was learned about all lanes but one's own.
+    """Take over what was learned about all lanes but one's own."""
+    restore(desk.latencies, await desk.store.notes(NOTE), but=desk.keeps)
+
+
+def restore(latencies: LatencyBook, notes: Mapping[str, bytes], *, but: Callable[[Lane], bool]) -> None:
+    """Take over what was learned about all lanes but some.
 
     A note that cannot be read is passed over: it is experience, and comes again.
     """
-    for name, content in (await desk.store.notes(NOTE)).items():
+    for name, content in notes.items():
         try:
             lane = Lane(*json.loads(name.removeprefix(NOTE)))
-            if not desk.keeps(lane):
-                desk.latencies.restore([json.loads(content)])
+            if not but(lane):
+                latencies.restore([json.loads(content)])
         except (ValueError, TypeError, AttributeError):
             continue
 

@@ -15,7 +15,7 @@ from proxy.domain.decision import OnMiss
 from proxy.domain.ids import RequestId, UpstreamName
 from proxy.domain.request import Lane, Queue, QueueDepth, Stage, Waiting
 from proxy.domain.tier import Tier
-from proxy.store.interface import Store
+from proxy.store.interface import Reader
 
 BREATH = 2_000
 """After so many changes others may run: 50,000 at once would hold up every urgent call for a tenth of a second."""
@@ -29,7 +29,7 @@ class Waitlist:
     `refresh` before use.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Reader) -> None:
         self._store = store
         self._upto: int | None = None
         self._all: dict[RequestId, Waiting] = {}

@@ -39,15 +39,22 @@ def read_config(
 ) -> Config:
     """The configuration in force: command line over environment over file over defaults. Raises `ConfigFault`."""
     config = with_overrides(
-        load_config(file),
+        read_to_look(file, environ, store=store),
         host=host,
         port=port,
-        store=store or said_by(environ, STORE_VARIABLE),
         upstream=upstream or said_by(environ, UPSTREAM_VARIABLE),
         open_to_network=open_to_network,
     )
     check(config, environ)
     return config
+
+
+def read_to_look(file: Path | None, environ: Mapping[str, str], *, store: str | None = None) -> Config:
+    """The configuration for whoever serves nobody, and so needs no keys: with the store that `serve` would use.
+
+    Raises `ConfigFault`.
+    """
+    return with_overrides(load_config(file), store=store or said_by(environ, STORE_VARIABLE))
 
 
 async def serve(

@@ -18,9 +18,11 @@ from proxy.routing.pricing import PriceBook
 from proxy.server.accounts import Account, Accounts
 from proxy.server.auth import Doorman, OperatorKey
 from proxy.store import redis
-from proxy.store.interface import Store
+from proxy.store.interface import Reader, Store
 from proxy.store.redis import RedisStore
+from proxy.store.redis_reader import RedisReader
 from proxy.store.sqlite import SqliteStore
+from proxy.store.sqlite_reader import SqliteReader
 from proxy.store.vault import Vault, read_secret
 from proxy.upstream import litellm, openai
 from proxy.upstream.costmap import read_cost_map
@@ -39,6 +41,19 @@ def build_store(settings: StoreSettings, clock: Clock) -> Store:
             ledger_days=settings.ledger_days,
         ),
         clock,
+    )
+
+
+def build_reader(settings: StoreSettings, clock: Clock) -> Reader:
+    """The configured store, only to be read; not started."""
+    if not settings.is_redis:
+        return SqliteReader(settings.path, clock)
+    return RedisReader(
+        settings.url,
+        clock,
+        namespace=settings.namespace,
+        patience_seconds=settings.patience_seconds,
+        reply_seconds=redis.REPLY_SECONDS,
     )
 
 

@@ -30,6 +30,7 @@ from proxy.store.redis_shelf import RedisShelf
 
 RETURNED = "returned"
 """What the stream of changes says in place of a state when a client has come back."""
+REPLY_SECONDS = 5.0
 WATCH_SECONDS = 2.0
 """How long one question for changes waits for an answer."""
 SCRIPTS = (
@@ -54,7 +55,7 @@ class Settings:
     url: str
     namespace: str = "standby"
     patience_seconds: float = 3.0
-    reply_seconds: float = 5.0
+    reply_seconds: float = REPLY_SECONDS
     ledger_days: float = 90.0
     shared: bool = True
 

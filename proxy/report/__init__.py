@@ -1,0 +1,1 @@
+"""What a person asks of the store: the money, what waits, what is under way. Nothing here changes anything."""
