@@ -4,7 +4,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.backtest import backtest
-from proxy.cli.look import report
+from proxy.cli.look import batches, report, requests, top
 from proxy.cli.policies import check
 from proxy.cli.serve import demo, emulate, serve
 
@@ -15,5 +15,5 @@ def main() -> None:
     """An OpenAI-compatible proxy that decides, for each request, sync or batch."""
 
 
-for _command in (serve, emulate, demo, backtest, report, check):
+for _command in (serve, emulate, demo, backtest, report, requests, batches, top, check):
     main.add_command(_command)

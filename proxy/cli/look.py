@@ -9,8 +9,12 @@ import click
 
 from proxy.cli.process import CONFIG_FILE, Faults, run
 from proxy.domain.errors import ConfigFault
-from proxy.domain.ids import TenantId
+from proxy.domain.ids import BatchId, RequestId, TenantId
+from proxy.domain.request import RequestState
+from proxy.report import batches as jobs
 from proxy.report import money
+from proxy.report import requests as deferred
+from proxy.report import top as live
 from proxy.report.account import Dimension
 from proxy.report.sheet import Format
 from proxy.report.view import View, looking
@@ -81,6 +85,75 @@ def report(
         return await money.report(view, money.Question(_dimensions(by), since, until, owner), Format(form))
 
     _look(config_file, store, work)
+
+
+@click.command()
+@click.argument("request", required=False)
+@click.option("--state", type=click.Choice([state.value for state in RequestState]), help="Only these.")
+@click.option("--tenant", help="Only this tenant's.")
+@click.option("--model", help="Only of models that match a glob, such as 'gpt-4*'.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many at most.")
+@_with_format(Format.TABLE, Format.CSV, Format.JSON)
+@_of_a_store
+def requests(
+    request: str | None,
+    state: str | None,
+    tenant: str | None,
+    model: str | None,
+    limit: int,
+    *,
+    form: str,
+    store: str | None,
+    config_file: Path | None,
+) -> None:
+    """Deferred requests, the newest first: where they are, and what is left until their deadlines.
+
+    With the id of a REQUEST: all about that one, and everything that was bought for it. Of an urgent call only the
+    purchases are known. What is finished is kept for a while (`retention`). A narrow terminal shows fewer columns.
+    """
+
+    async def work(view: View) -> int:
+        if request is not None:
+            return await deferred.show_request(view, RequestId(request), _of_one(form))
+        owner = None if tenant is None else TenantId(tenant)
+        wish = deferred.Wish(None if state is None else RequestState(state), owner, model, limit)
+        return await deferred.list_requests(view, wish, Format(form))
+
+    _look(config_file, store, work)
+
+
+@click.command()
+@click.argument("batch", required=False)
+@click.option("--closed", default=0, show_default=True, type=click.IntRange(0), help="And so many closed ones.")
+@_with_format(Format.TABLE, Format.CSV, Format.JSON)
+@_of_a_store
+def batches(batch: str | None, closed: int, *, form: str, store: str | None, config_file: Path | None) -> None:
+    """Open batches, the oldest first: the provider's word on them, how far they are, and their tightest deadlines.
+
+    With the id of a BATCH: all about that one, and which of its requests are still open. `expected by` is when nine of
+    ten batches like it are back (`quoted_share`), as far as that was learned.
+    """
+
+    async def work(view: View) -> int:
+        if batch is not None:
+            return await jobs.show_batch(view, BatchId(batch), _of_one(form))
+        return await jobs.list_batches(view, closed, Format(form))
+
+    _look(config_file, store, work)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Show it once, and end; as it is where there is no terminal.")
+@_of_a_store
+def top(*, once: bool, store: str | None, config_file: Path | None) -> None:
+    """Live, until Ctrl-C: what was bought today, what waits, the open batches and the next deadlines."""
+    _look(config_file, store, lambda view: live.top(view, once=once))
+
+
+def _of_one(form: str) -> Format:
+    if form == Format.CSV:
+        raise ConfigFault("--format csv is for lists; one thing is shown as table or json")
+    return Format(form)
 
 
 def _dimensions(by: str) -> tuple[Dimension, ...]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 import msgspec
+from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -74,11 +75,12 @@ def as_table(
     width: int,
     title: str | None = None,
     total: Thing | None = None,
+    framed: bool = True,
 ) -> Table:
-    """A row for each thing, and one for their total under a line."""
+    """A row for each thing, and one for their total under a line. Without its frame it takes less room."""
     everything = [*things, *([] if total is None else [total])]
     shown = [column for column in columns if width >= column.least_width and _is_wanted(column, everything)]
-    table = Table(title=title, title_justify="left", show_footer=False)
+    table = Table(title=title, title_justify="left", box=HEAVY_HEAD if framed else SIMPLE_HEAD)
     for column in shown:
         table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
     for number, thing in enumerate(things, start=1):

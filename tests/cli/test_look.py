@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from proxy.cli import main
 from proxy.runtime.clock import SystemClock
@@ -17,22 +15,15 @@ from proxy.store.sqlite import SqliteStore
 from tests.conftest import Servers
 from tests.report.conftest import row
 
-COMMANDS = ("report",)
+COMMANDS = ("report", "requests", "batches", "top")
 JUNE = 1_750_000_000.0
 """2025-06-15 15:06 UTC."""
 SINCE = ("--since", "2025-06-01", "--until", "2025-06-30")
 
 
-def _standby(*arguments: str, folder: Path, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "proxy", *arguments],
-        cwd=folder,
-        env=os.environ | (environ or {}),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+def _standby(*arguments: str, folder: Path, environ: dict[str, str] | None = None) -> Result:
+    with chdir(folder):
+        return CliRunner().invoke(main, arguments, env=environ)
 
 
 def _make(path: Path) -> None:
@@ -69,11 +60,21 @@ def test_where_there_is_no_store_one_line_says_so_and_none_is_made(
 ) -> None:
     (tmp_path / "fast.yaml").write_text("store: {patience: 0.2s}\n")
     done = _standby(command, *arguments, folder=tmp_path)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr.startswith("standby: ")
-    assert done.stderr.count("\n") == 1
-    assert said in done.stderr
+    assert done.exit_code == code
+    assert done.output.startswith("standby: ")
+    assert done.output.count("\n") == 1
+    assert said in done.output
     assert [file.name for file in tmp_path.iterdir()] == ["fast.yaml"]
+
+
+def test_one_thing_is_no_list(tmp_path: Path) -> None:
+    _make(tmp_path / "standby.db")
+    for command in ("requests", "batches"):
+        done = _standby(command, "req-1", "--format", "csv", folder=tmp_path)
+        assert (done.exit_code, done.output.count("\n")) == (2, 1)
+        done = _standby(command, "req-1", folder=tmp_path)
+        assert done.exit_code == 1
+        assert "or not any more" in done.output
 
 
 @pytest.mark.parametrize(
@@ -83,8 +84,8 @@ def test_where_there_is_no_store_one_line_says_so_and_none_is_made(
 def test_dimensions_that_cannot_be_meant_are_refused(tmp_path: Path, by: str, said: str) -> None:
     _make(tmp_path / "standby.db")
     done = _standby("report", "--by", by, folder=tmp_path)
-    assert done.returncode == 2
-    assert said in done.stderr
+    assert done.exit_code == 2
+    assert said in done.output
 
 
 def test_the_store_is_the_one_that_serve_would_take(tmp_path: Path) -> None:
@@ -96,12 +97,12 @@ def test_the_store_is_the_one_that_serve_would_take(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config)
     environ = {"STANDBY_STORE": "sqlite:set/a.db"}
     (tmp_path / "configured" / "a.db").unlink()
-    assert "configured/a.db" in _standby("report", *SINCE, folder=tmp_path).stderr
-    assert _standby("report", *SINCE, folder=tmp_path, environ=environ).returncode == 0
+    assert "configured/a.db" in _standby("report", *SINCE, folder=tmp_path).output
+    assert _standby("report", *SINCE, folder=tmp_path, environ=environ).exit_code == 0
     (tmp_path / "set" / "a.db").unlink()
-    assert "set/a.db" in _standby("report", *SINCE, folder=tmp_path, environ=environ).stderr
+    assert "set/a.db" in _standby("report", *SINCE, folder=tmp_path, environ=environ).output
     said = _standby("report", *SINCE, "--store", "sqlite:said/a.db", folder=tmp_path, environ=environ)
-    assert "2025-06-15" in said.stdout
+    assert "2025-06-15" in said.output
 
 
 def test_a_redis_is_read_as_a_file_is(tmp_path: Path, shared_redis: Servers) -> None:
@@ -116,8 +117,8 @@ def test_a_redis_is_read_as_a_file_is(tmp_path: Path, shared_redis: Servers) -> 
     asyncio.run(whole())
     (tmp_path / "config.yaml").write_text("store: {namespace: looked-at}\ntimezone: Asia/Tokyo\n")
     done = _standby("report", *SINCE, "--format", "json", "--store", server.url, folder=tmp_path)
-    read = json.loads(done.stdout)
+    read = json.loads(done.output)
     assert (read["timezone"], read["total"]["paid_usd"]) == ("Asia/Tokyo", "1")
     (tmp_path / "config.yaml").write_text("store: {namespace: nobody}\n")
     refused = _standby("report", "--store", server.url, folder=tmp_path)
-    assert "has no store in the namespace 'nobody'" in refused.stderr
+    assert "has no store in the namespace 'nobody'" in refused.output

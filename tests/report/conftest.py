@@ -71,9 +71,9 @@ class Told:
 
 @dataclass
 class Scene:
-    """A store of its own that tests fill, and what is then told of it."""
+    """What a test fills stores with, a fresh one each time, and what is then told of it."""
 
-    path: Path
+    folder: Path
     zone: tzinfo = UTC
     width: int = 200
     fill: Callable[[Store], Awaitable[object]] | None = None
@@ -83,7 +83,7 @@ class Scene:
         """Fill the store, and run one command beside it."""
 
         async def whole() -> Told:
-            store = SqliteStore(self.path, SystemClock())
+            store = SqliteStore(self.folder / f"{next(_numbers)}.db", SystemClock())
             await store.start()
             try:
                 await store.book(self.rows)
@@ -102,4 +102,4 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path / "standby.db")
+    return Scene(tmp_path)
