@@ -48,7 +48,7 @@ def test_the_metrics_that_it_names_exist() -> None:
 
 
 def test_the_options_that_it_names_exist() -> None:
-    page = "".join(CliRunner().invoke(main, [command, "--help"]).output for command in ("serve", "backtest", "check"))
+    page = "".join(CliRunner().invoke(main, [command, "--help"]).output for command in main.commands)
     for option in set(re.findall(r"(?<![-\w])--[a-z][a-z-]+", TEXT)) - {"--quiet", "--check", "--replicas"}:
         assert option in page, option
 

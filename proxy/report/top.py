@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from heapq import nsmallest
+from itertools import chain
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -80,9 +82,9 @@ async def take_look(view: View, waitlist: Waitlist) -> Look:
     ends = midnight(day_of(now, view.zone) + timedelta(days=1), view.zone)
     money = await account(view.reader, Span(begins, ends), (Dimension.TIER,), view.zone, now)
     groups = {
-        Lane(upstream, model): group
+        Lane(upstream, model): [*moving, *resting]
         for upstream in {lane.upstream for lane in waitlist.lanes()}
-        for model, group in waitlist.groups(upstream)
+        for model, moving, resting in waitlist.groups(upstream)
     }
     stages = waitlist.stages()
     queues = [
@@ -90,17 +92,17 @@ async def take_look(view: View, waitlist: Waitlist) -> Look:
             lane=lane,
             stages={stage: stages[lane, stage] for stage in Stage},
             oldest_at=min(waiting.accepted_at for waiting in group),
-            deadline_at=group[0].deadline_at,
+            deadline_at=min(waiting.deadline_at for waiting in group),
         )
         for lane, group in groups.items()
     ]
-    soon = sorted((one for group in groups.values() for one in group[:ROWS_MAX]), key=lambda one: one.deadline_at)
+    soon = nsmallest(ROWS_MAX, chain.from_iterable(groups.values()), key=lambda one: one.deadline_at)
     return Look(
         now=now,
         money=money,
         queues=sorted(queues, key=lambda queue: queue.deadline_at),
         batches=await batches.look_at(view, await view.reader.open_batches()),
-        next_up=soon[:ROWS_MAX],
+        next_up=soon,
     )
 
 
