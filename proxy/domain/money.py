@@ -80,7 +80,9 @@ class LedgerRow:
     @property
     def met(self) -> bool | None:
         """Whether the deadline that this row settles was met; None where it settles none."""
-        return None if self.deadline_at is None else self.booked_at <= self.deadline_at
+        if self.deadline_at is None:
+            return None
+        return self.kind is not Purchase.EXPIRED and self.booked_at <= self.deadline_at
 
 
 def to_picodollars(amount: Decimal | None) -> int | None:

@@ -12,6 +12,7 @@ from proxy.domain.tier import Tier
 from proxy.store import codec
 from proxy.store.interface import Changes, Credential, LedgerTotal
 
+_MET = f"(deadline_at IS NOT NULL AND booked_at <= deadline_at AND kind <> '{Purchase.EXPIRED}')"
 _OPEN_REQUEST = f"SELECT {codec.WAITING} FROM requests WHERE n = ? AND state = 'open'"
 
 
@@ -170,7 +171,7 @@ def ledger(db: sqlite3.Connection, since: float, until: float, tenant: TenantId 
         "sum(list IS NULL) AS unknown_list, sum(paid IS NULL OR list IS NULL) AS unpriced, "
         "count(observed_tier) AS observed_rows, coalesce(sum(iif(list IS NULL, 0, observed)), 0) AS observed, "
         "coalesce(sum(iif(observed IS NULL, 0, list)), 0) AS observed_list, "
-        "count(iif(booked_at <= deadline_at, 1, NULL)) AS met, count(iif(booked_at > deadline_at, 1, NULL)) AS missed "
+        f"sum({_MET}) AS met, count(deadline_at) - sum({_MET}) AS missed "
         "FROM ledger WHERE booked_at >= :since AND booked_at < :until AND (:tenant IS NULL OR tenant = :tenant) "
         "GROUP BY tenant, upstream, model, tier, kind ORDER BY tenant, upstream, model, tier, kind",
         {"since": since, "until": until, "tenant": tenant},

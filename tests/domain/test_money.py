@@ -73,3 +73,7 @@ def test_a_deadline_is_met_up_to_its_very_instant_and_where_there_is_none_nothin
     assert replace(ROW, booked_at=5.0, deadline_at=5.0).met is True
     assert replace(ROW, booked_at=5.5, deadline_at=5.0).met is False
     assert ROW.met is None
+
+
+def test_who_got_no_answer_missed_his_deadline_even_if_he_was_told_at_its_very_instant() -> None:
+    assert replace(ROW, kind=Purchase.EXPIRED, booked_at=5.0, deadline_at=5.0).met is False

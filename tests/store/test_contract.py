@@ -905,7 +905,8 @@ def test_deadlines_are_counted_on_the_rows_that_settle_a_request_the_very_instan
         sharp = replace(ledger(call_for(one)), deadline_at=200.0)
         late = replace(ledger(call_for(one)), deadline_at=199.5)
         await store.book([early, sharp, late, ledger(call_for(one))])
-        await store.apply([RequestExpired(one.id, 230.0, answer(status=504), expired(one, 230.0))])
+        given_up = replace(expired(one, 230.0), deadline_at=230.0)
+        await store.apply([RequestExpired(one.id, 230.0, answer(status=504), given_up)])
         assert await store.ledger_rows(one.id) == [early, sharp, late, *(await store.ledger_rows(one.id))[3:]]
         answered, nothing = sorted(await store.ledger(since=0.0, until=300.0), key=lambda total: -total.rows)
         assert (answered.rows, answered.met, answered.missed) == (4, 2, 1)
