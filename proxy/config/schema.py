@@ -53,11 +53,12 @@ def _object(wanted: type, definitions: dict[str, Schema]) -> Schema:
 
 def _property(field: Field[Any], hint: Any, described: Mapping[str, str], definitions: dict[str, Schema]) -> Schema:
     schema = _schema(hint, field.name, definitions)
-    described_here = {"description": described[field.name]} if field.name in described else {}
+    told = [described.get(field.name), schema.pop("description", None)]
     default = _plain(field)
     if "$ref" in schema:  # in this dialect nothing counts beside a reference
         schema = {"allOf": [schema]}
-    return {**described_here, **schema, **({} if default is None else {"default": default})}
+    words = " ".join(text for text in told if text)
+    return {**({"description": words} if words else {}), **schema, **({} if default is None else {"default": default})}
 
 
 def field_texts(wanted: type) -> dict[str, str]:
@@ -72,10 +73,10 @@ def field_texts(wanted: type) -> dict[str, str]:
 
 
 def _in_the_files_words(text: str, wanted: type) -> str:
+    """As a sentence, with fields called as they are written; a word of the language at its beginning stays small."""
     for field in fields(wanted):
         text = re.sub(rf"\b{field.name}\b", written_name(field.name), text)
-    text = text.replace("`", "")
-    return text[:1].upper() + text[1:]
+    return (text if text.startswith("`") else text[:1].upper() + text[1:]).replace("`", "")
 
 
 def _paragraph(doc: str) -> str:
@@ -138,7 +139,7 @@ def _scalar(wanted: type, name: str) -> Schema:
         Decimal: {"type": ["number", "string"], "pattern": r"^[0-9]+(?:\.[0-9]+)?$"},
         str: {"type": ["string", "number", "boolean"]},
         Path: {"type": "string"},
-        tzinfo: {"type": "string", "description": "A time zone, such as UTC or Europe/Berlin."},
+        tzinfo: {"type": "string"},
     }
     return scalars[wanted]
 

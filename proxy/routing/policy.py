@@ -54,9 +54,9 @@ class Match:
     - `stream`: whether the client asks for a stream.
     - `tools`: whether the body offers tools.
     - `input_tokens_min`: the prompt has at least so many tokens, estimated at four bytes of the body a token.
-    - `input_tokens_max`: it has at most so many.
+    - `input_tokens_max`: the prompt has at most so many tokens.
     - `output_tokens_min`: the client's own limit on the answer is at least this; a request without one never matches.
-    - `output_tokens_max`: it is at most this; a request without one may get any length, and never matches.
+    - `output_tokens_max`: that limit is at most this; a request without one may get any length, and never matches.
     - `hours`: the local time is in this span, its end excluded. It may span midnight.
     - `weekdays`: it is one of these days, locally; after midnight that is the new day.
     - `timezone`: where hours and weekdays are local. Left out: the file's time zone, else the configured one.
