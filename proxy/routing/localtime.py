@@ -30,9 +30,7 @@ class Weekday(StrEnum):
     SUNDAY = "sun"
 
 
-Hours = Annotated[
-    str, Shape("A span of local time such as 22:00-06:00, up to 24:00. Its end is excluded.", _HOURS.pattern)
-]
+Hours = Annotated[str, Shape("Written 22:00-06:00; the day ends at 24:00.", _HOURS.pattern)]
 At = Annotated[
     str,
     Shape(
