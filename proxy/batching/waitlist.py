@@ -75,6 +75,15 @@ class Waitlist:
             return 0
         return bisect_right(self._in_order(lane), deadline_at, key=lambda waiting: waiting.deadline_at)
 
+    def earliest_deadline_at(self, lane: Lane) -> float | None:
+        """The tightest deadline of a lane's requests; None where there are none."""
+        return self._in_order(lane)[0].deadline_at if lane in self._lanes else None
+
+    def stage_of(self, request_id: RequestId) -> Stage | None:
+        """Where a request is; None for one that is not open."""
+        waiting = self._all.get(request_id)
+        return None if waiting is None else waiting.stage
+
     def lanes(self) -> set[Lane]:
         """The lanes on which something waits."""
         return set(self._lanes)

@@ -7,7 +7,7 @@ async with running(config, clock, environ) as service:
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -29,6 +29,7 @@ from proxy.routing.limitbook import LimitBook
 from proxy.routing.spending import Spending
 from proxy.routing.terms import Mode
 from proxy.runtime.failpoints import arm, failpoint_of
+from proxy.runtime.overview import Overviews, Showcase, Watch
 from proxy.runtime.parts import (
     build_accounts,
     build_desk,
@@ -152,7 +153,6 @@ async def _build(
     stack.push_async_callback(store.close)
     session = open_session(connections_max=0)
     stack.push_async_callback(session.close)
-    ids = IdSource(random_bits)
     vault = build_vault(config, store, environ)
     await vault.check()
     accounts = build_accounts(config, session, environ, clock)
@@ -163,7 +163,7 @@ async def _build(
         config,
         clock,
         announcer.announce,
-        ids,
+        IdSource(random_bits),
         prices,
         store=store,
         vault=vault,
@@ -173,11 +173,6 @@ async def _build(
     engine = Engine(desk, membership)
     webhooks = build_webhooks(config, store, clock, announcer.announce, environ, lambda: membership.keeps(HOUSEKEEPING))
     stack.push_async_callback(webhooks.close)
-    metrics = Metrics(_known(config, policy_watch))
-
-    async def metrics_page(openmetrics: bool) -> tuple[bytes, str]:  # noqa: FBT001  the seam's own shape
-        return metrics.render(await state.gauges(), openmetrics=openmetrics)
-
     house = _house(
         config,
         desk,
@@ -187,7 +182,6 @@ async def _build(
         policy_watch,
         doorman=build_doorman(config, vault, accounts, read_operator_key(config, environ)),
         webhooks=webhooks,
-        metrics_page=metrics_page,
     )
     state = State(
         desk=desk,
@@ -197,7 +191,9 @@ async def _build(
         membership=membership,
         policy_watch=policy_watch,
     )
-    connect(announcer, desk, engine, metrics, house, with_logs=with_logs)
+    metrics, watch = Metrics(_known(config, policy_watch)), Watch()
+    house.showcase = Showcase(metrics, state, Overviews(state, watch))
+    connect(announcer, desk, engine, metrics, watch, house, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(
         host=config.server.host,
@@ -223,7 +219,6 @@ def _house(
     *,
     doorman: Doorman,
     webhooks: Webhooks,
-    metrics_page: Callable[[bool], Awaitable[tuple[bytes, str]]],
 ) -> House:
     holds = Holds()
     return House(
@@ -248,7 +243,6 @@ def _house(
         poke_engine=engine.poke,
         batch_is_sold=_batch_is_sold(desk),
         outlook=engine.outlook,
-        metrics_page=metrics_page,
         hop=f"standby-{secrets.token_hex(6)}",
         observes=config.mode is Mode.OBSERVE,
         billed_twice_share=config.planner.billed_twice_share,
@@ -262,7 +256,7 @@ def _known(config: Config, policy_watch: PolicyWatch) -> Known:
 
 
 def connect(
-    announcer: Announcer, desk: Desk, engine: Engine, metrics: Metrics, house: House, *, with_logs: bool
+    announcer: Announcer, desk: Desk, engine: Engine, metrics: Metrics, watch: Watch, house: House, *, with_logs: bool
 ) -> None:
     """Who listens to events. Three change what happens next: the engine learns, budgets are used up, and `holds` wakes
     held clients.
@@ -273,6 +267,8 @@ def connect(
     announcer.connect(house.budgets.listen)
     announcer.connect(house.holds.listen)
     announcer.connect(metrics.listen)
+    announcer.connect(watch.journal.listen)
+    announcer.connect(watch.tally.listen)
     if with_logs:
         announcer.connect(Logs().listen)
 

@@ -38,21 +38,21 @@ class State:
         policy_watch: PolicyWatch,
     ) -> None:
         self.lag = Lag()
-        self._desk = desk
-        self._engine = engine
-        self._house = house
-        self._announcer = announcer
-        self._membership = membership
-        self._policy_watch = policy_watch
+        self.desk = desk
+        self.engine = engine
+        self.house = house
+        self.announcer = announcer
+        self.membership = membership
+        self.policy_watch = policy_watch
 
     async def gauges(self) -> Gauges:
-        now = self._desk.clock.now()
-        limits, latencies = self._desk.limits, self._desk.latencies
-        waitlist = self._engine.waitlist
+        now = self.desk.clock.now()
+        limits, latencies = self.desk.limits, self.desk.latencies
+        waitlist = self.engine.waitlist
         with suppress(StoreFault):  # then what was known last is shown
             await waitlist.refresh()
-        ours = self._membership.holds
-        batches = [batch for batch in self._engine.batches if ours(batch.queue.lane)]
+        ours = self.membership.holds
+        batches = [batch for batch in self.engine.batches if ours(batch.queue.lane)]
         return Gauges(
             at=now,
             queues=[depth for depth in waitlist.depths() if ours(depth.queue.lane)],
@@ -60,33 +60,33 @@ class State:
                 (lane.upstream, lane.model, stage): n for (lane, stage), n in waitlist.stages().items() if ours(lane)
             },
             open_batches=Counter((batch.queue.upstream, batch.queue.model, batch.state) for batch in batches),
-            escalation_backlog=self._engine.backlog(),
-            escalation_slack_seconds=self._engine.slack_seconds(now),
+            escalation_backlog=self.engine.backlog(),
+            escalation_slack_seconds=self.engine.slack_seconds(now),
             forecast_seconds={(upstream, model): times.quote(now) for upstream, model, times in latencies},
             congested={(upstream, model): times.congested(now) for upstream, model, times in latencies},
             enqueued_tokens=_by_pair(enqueued_tokens(batches)),
             enqueued_tokens_limit=_by_pair(
-                {account: budget.limit for account, budget in self._desk.memory.budgets.items() if budget.is_known}
+                {account: budget.limit for account, budget in self.desk.memory.budgets.items() if budget.is_known}
             ),
             shadow_wait_seconds={
                 (upstream, model): known.shadow.virtual_wait_seconds(now) for upstream, model, known in limits
             },
             rate_used_ratio=self._used(now),
-            held_connections=len(self._house.holds),
-            urgent_inflight=self._house.calls_under_way,
-            unbooked_rows=self._house.bookings.unbooked,
-            listener_failures=self._announcer.failures,
+            held_connections=len(self.house.holds),
+            urgent_inflight=self.house.calls_under_way,
+            unbooked_rows=self.house.bookings.unbooked,
+            listener_failures=self.announcer.failures,
             event_loop_lag_seconds=self.lag.seconds,
-            replicas=self._membership.members,
-            lanes_held=sum(lane != HOUSEKEEPING for lane in self._membership.lanes),
-            policy_loaded_at=self._policy_watch.loaded_at,
-            policy_edit_refused=self._policy_watch.edit_refused,
+            replicas=self.membership.members,
+            lanes_held=sum(lane != HOUSEKEEPING for lane in self.membership.lanes),
+            policy_loaded_at=self.policy_watch.loaded_at,
+            policy_edit_refused=self.policy_watch.edit_refused,
         )
 
     def _used(self, now: float) -> dict[tuple[UpstreamName, str, LimitKind, LimitView], float]:
         return {
             (upstream, model, LimitKind.REQUESTS, LimitView.ACTUAL): limits.actual.used_ratio(now)
-            for upstream, model, limits in self._desk.limits
+            for upstream, model, limits in self.desk.limits
         }
 
 

@@ -19,7 +19,7 @@ async def serve(house: House, request: web.BaseRequest) -> web.Response | None:
             return await _ready(house)
         case "/metrics":
             openmetrics = "application/openmetrics-text" in request.headers.get("Accept", "")
-            page, content_type = await house.metrics_page(openmetrics)
+            page, content_type = await house.showcase.metrics(openmetrics=openmetrics)
             return reply(200, page, (("Content-Type", content_type),))
         case _:
             return None

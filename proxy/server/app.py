@@ -6,7 +6,7 @@ from aiohttp import web
 
 from proxy.domain.errors import ClientFault, StoreFault
 from proxy.domain.events import RequestRejected
-from proxy.server import admin, deferred, intake, models
+from proxy.server import admin, deferred, intake, models, operator
 from proxy.server.auth import Caller
 from proxy.server.house import House
 from proxy.server.replies import UNAVAILABLE, fail, refuse
@@ -38,7 +38,7 @@ class App:
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         house = self._house
-        own = await admin.serve(house, request)
+        own = await admin.serve(house, request) or await operator.serve(house, request)
         if own is not None:
             return own
         self._refuse_circle(request)
@@ -46,7 +46,7 @@ class App:
         if not path.startswith("/v1/"):
             raise ClientFault(
                 f"Unknown URL ({request.method} {request.path[:200]}): Standby serves /v1/..., also behind /within/2h, "
-                "/by/06:00 and /urgent, and /healthz, /readyz, /metrics.",
+                "/by/06:00 and /urgent, and /, /healthz, /readyz, /metrics.",
                 status=NOT_FOUND,
                 code="unknown_url",
             )

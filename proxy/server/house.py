@@ -1,8 +1,9 @@
 """Everything that a handler needs, built once by the runtime."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from typing import Protocol
 
 import aiohttp
 
@@ -23,6 +24,17 @@ from proxy.server.leavers import Leavers
 from proxy.server.settings import Settings
 from proxy.store.interface import Store
 from proxy.store.vault import Vault
+from proxy.telemetry.overview import Overview
+
+
+class Showcase(Protocol):
+    """What can be shown of the whole, to machines and to the operator."""
+
+    async def metrics(self, *, openmetrics: bool) -> tuple[bytes, str]:
+        """The exposition of all metrics, and its content type."""
+
+    async def overview(self) -> Overview:
+        """One look at everything, a second old at most."""
 
 
 @dataclass(slots=True)
@@ -34,7 +46,8 @@ class House:
     a deadline that is to be met with some confidence.
     `observes`: nothing is deferred where the policy does not say otherwise. `billed_twice_share` is how often a batch
     that is late is reckoned to be billed as well.
-    `hop` is this process's name in `Via`: a call that carries it has come round in a circle.
+    `hop` is this process's name in `Via`: a call that carries it has come round in a circle. `showcase` looks at the
+    house too, and so it is set once the rest is built.
     """
 
     settings: Settings
@@ -58,9 +71,9 @@ class House:
     poke_engine: Callable[[], None]
     batch_is_sold: Callable[[Account, float], bool]
     outlook: Callable[[UpstreamName, str, float, float], Outlook]
-    metrics_page: Callable[[bool], Awaitable[tuple[bytes, str]]]
     hop: str
     observes: bool = False
     billed_twice_share: float = 0.0
     draining: bool = False
     calls_under_way: int = field(default=0)
+    showcase: Showcase = field(init=False)

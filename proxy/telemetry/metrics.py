@@ -160,7 +160,7 @@ class Metrics:
         self._series.rejections.of(str(event.status), self._code(event.code)).inc()
 
     def _on_call_finished(self, event: CallFinished) -> None:
-        series, model, outcome = self._series, self._model(event.model), _outcome(event.status)
+        series, model, outcome = self._series, self._model(event.model), outcome_of(event.status)
         series.requests.of(event.upstream, model, event.tier, event.policy, outcome).inc()
         series.overheads.of(self._route(event.endpoint)).observe(event.overhead_seconds)
         if outcome is not OutcomeLabel.CANCELLED:
@@ -330,7 +330,8 @@ class Metrics:
                 series.requests.of(upstream, model, tier, policy, ending)
 
 
-def _outcome(status: int) -> OutcomeLabel:
+def outcome_of(status: int) -> OutcomeLabel:
+    """How a call ended that was answered so."""
     if status == CLIENT_LEFT_STATUS:
         return OutcomeLabel.CANCELLED
     return OutcomeLabel.OK if status < ERROR_STATUS_MIN else OutcomeLabel.ERROR
