@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -65,9 +66,10 @@ def page(url: str) -> str:
 def until_all_are_there(running: Running) -> list[int]:
     give_up_at = time.monotonic() + 15
     while time.monotonic() < give_up_at:
-        metrics = [page(f"http://127.0.0.1:{running.port + 1 + n}/metrics") for n in range(WORKERS)]
-        if all(f"standby_replicas {WORKERS}.0" in text for text in metrics):
-            return processes(running.process.pid)
+        with suppress(urllib.error.URLError):  # one that is started again does not listen yet
+            metrics = [page(f"http://127.0.0.1:{running.port + 1 + n}/metrics") for n in range(WORKERS)]
+            if all(f"standby_replicas {WORKERS}.0" in text for text in metrics):
+                return processes(running.process.pid)
         time.sleep(0.1)
     raise AssertionError("the workers did not find each other")
 
