@@ -60,6 +60,7 @@ DOORS = {
     "cryptography": {"server", "store"},
     "litellm": {"upstream/litellm.py"},
     "openai": {"demo"},
+    "opentelemetry": {"telemetry/traces.py"},
     "prometheus_client": {"telemetry/series.py"},
     "redis": {"store"},
     "rich": {"cli", "demo", "backtest", "report", "check"},

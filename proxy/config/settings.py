@@ -27,6 +27,7 @@ from proxy.routing.ratelimit import Settings as LimitSettings
 from proxy.routing.terms import Mode
 from proxy.server.auth import KEY_HEADERS, OperatorKey, ProxyKey
 from proxy.server.settings import Settings as ServerSettings
+from proxy.telemetry.tracing import Settings as TracingSettings
 from proxy.wire.durations import parse_duration
 from proxy.wire.lines import BATCH_ENDPOINTS, STRIPPED
 from proxy.wire.webhooks import require_secret
@@ -254,6 +255,7 @@ class Config:
     timezone: tzinfo = UTC
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
 
     def __post_init__(self) -> None:
         if not self.upstreams:

@@ -57,7 +57,9 @@ class LimitKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RequestDecided:
-    """A client's call got its tier, or was refused before (then no event is announced)."""
+    """A client's call got its tier, or was refused before (then no event is announced). `traceparent` is what its
+    client said of the span that it belongs to, unread.
+    """
 
     request_id: RequestId
     tenant: TenantId
@@ -69,6 +71,7 @@ class RequestDecided:
     policy: str
     deadline_at: float | None
     at: float
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

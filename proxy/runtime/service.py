@@ -52,6 +52,7 @@ from proxy.store.interface import Heard, Store, Word
 from proxy.telemetry.fanout import Announcer
 from proxy.telemetry.logs import Logs
 from proxy.telemetry.metrics import Known, Metrics
+from proxy.telemetry.tracing import open_traces
 from proxy.upstream.http import open_session
 
 LAG_SECONDS = 5.0
@@ -101,6 +102,7 @@ async def running(
     async with AsyncExitStack() as stack:
         store = store or build_store(config.store, clock)
         service = await _build(config, clock, environ, stack, store, random_bits=random_bits, with_logs=with_logs)
+        _trace(config, service, stack)
         for warning in service.house.store.warnings:
             service.announcer.announce(StoreWarned(warning, clock.now()))
         runner = web.ServerRunner(
@@ -271,6 +273,14 @@ def connect(
     announcer.connect(watch.tally.listen)
     if with_logs:
         announcer.connect(Logs().listen)
+
+
+def _trace(config: Config, service: Service, stack: AsyncExitStack) -> None:
+    """Have spans made where they are wanted; what is left of them is sent at the end."""
+    traces = open_traces(config.tracing)
+    if traces is not None:
+        service.announcer.connect(traces.listen)
+        stack.push_async_callback(asyncio.to_thread, traces.close)
 
 
 def _hears(service: Service) -> Callable[[Heard], None]:

@@ -83,6 +83,7 @@ async def serve(
             policy=exchange.decision.policy,
             deadline_at=exchange.decision.deadline_at,
             at=now,
+            traceparent=request.headers.get("traceparent"),
         )
     )
     if not exchange.decision.is_deferred:
