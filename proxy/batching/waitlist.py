@@ -37,6 +37,7 @@ class Waitlist:
         self._queues: dict[Queue, dict[RequestId, Waiting]] = {}
         self._sorted: dict[Lane, list[Waiting]] = {}
         self._resting: dict[Lane, dict[RequestId, Waiting]] = {}
+        self._stages: Counter[tuple[Lane, Stage]] = Counter()
         self._refreshing = asyncio.Lock()
 
     def __len__(self) -> int:
@@ -50,7 +51,7 @@ class Waitlist:
         async with self._refreshing:
             changes = await self._store.changes(self._upto)
             if changes.whole:
-                for kept in (self._all, self._lanes, self._queues, self._sorted, self._resting):
+                for kept in (self._all, self._lanes, self._queues, self._sorted, self._resting, self._stages):
                     kept.clear()
             for number, waiting in enumerate(changes.waiting, start=1):
                 self._drop(waiting.id)
@@ -77,7 +78,9 @@ class Waitlist:
 
     def earliest_deadline_at(self, lane: Lane) -> float | None:
         """The tightest deadline of a lane's requests; None where there are none."""
-        return self._in_order(lane)[0].deadline_at if lane in self._lanes else None
+        moving = self._in_order(lane)[:1] if lane in self._lanes else []
+        resting = self._resting.get(lane, {}).values()
+        return min((waiting.deadline_at for waiting in (*moving, *resting)), default=None)
 
     def stage_of(self, request_id: RequestId) -> Stage | None:
         """Where a request is; None for one that is not open."""
@@ -111,7 +114,7 @@ class Waitlist:
 
     def stages(self) -> Counter[tuple[Lane, Stage]]:
         """How many requests are where."""
-        return Counter((waiting.queue.lane, waiting.stage) for waiting in self._all.values())
+        return self._stages.copy()
 
     def _in_order(self, lane: Lane) -> list[Waiting]:
         found = self._sorted.get(lane)
@@ -125,6 +128,7 @@ class Waitlist:
         self._all[waiting.id] = waiting
         self._lanes.setdefault(lane, {})[waiting.id] = waiting
         self._sorted.pop(lane, None)
+        self._stages[lane, waiting.stage] += 1
         if waiting.on_miss is not OnMiss.ESCALATE:
             self._resting.setdefault(lane, {})[waiting.id] = waiting
         if waiting.stage is Stage.QUEUED and Tier.BATCH in waiting.tiers:
@@ -136,6 +140,9 @@ class Waitlist:
             return
         lane = waiting.queue.lane
         self._sorted.pop(lane, None)
+        self._stages[lane, waiting.stage] -= 1
+        if not self._stages[lane, waiting.stage]:
+            del self._stages[lane, waiting.stage]
         _remove(self._lanes, lane, request_id)
         _remove(self._resting, lane, request_id)
         _remove(self._queues, waiting.queue, request_id)

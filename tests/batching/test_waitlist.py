@@ -168,3 +168,33 @@ def test_who_never_moves_is_listed_apart_and_stands_in_nobodys_way(tmp_path: Pat
         assert [resting for _, _, resting in waitlist.groups(UPSTREAM)] == [[]]
 
     play(tmp_path, story)
+
+
+def test_a_request_is_counted_where_it_is_and_nowhere_else(tmp_path: Path) -> None:
+    async def story(store: SqliteStore) -> None:
+        one, two, other = request(), request(), request(queue=OTHER_MODEL)
+        await accepted(store, one, two, other)
+        waitlist = Waitlist(store)
+        await waitlist.refresh()
+        assert waitlist.stages() == {(LANE, Stage.QUEUED): 2, (OTHER_MODEL.lane, Stage.QUEUED): 1}
+        await store.apply([CallPlanned(call_for(one)), RequestCancelled(other.id, 200.0)])
+        await waitlist.refresh()
+        assert waitlist.stages() == {(LANE, Stage.QUEUED): 1, (LANE, Stage.CALLING): 1}
+        assert waitlist.stage_of(one.id) is Stage.CALLING
+        assert waitlist.stage_of(other.id) is None
+
+    play(tmp_path, story)
+
+
+def test_the_tightest_deadline_of_a_lane_counts_those_that_do_not_move_too(tmp_path: Path) -> None:
+    async def story(store: SqliteStore) -> None:
+        moving, resting = request(deadline_at=900.0), replace(request(deadline_at=500.0), on_miss=OnMiss.WAIT)
+        alone = replace(request(queue=OTHER_MODEL, deadline_at=700.0), on_miss=OnMiss.FAIL)
+        await accepted(store, moving, resting, alone)
+        waitlist = Waitlist(store)
+        await waitlist.refresh()
+        assert waitlist.earliest_deadline_at(LANE) == 500.0
+        assert waitlist.earliest_deadline_at(OTHER_MODEL.lane) == 700.0
+        assert waitlist.earliest_deadline_at(ELSEWHERE.lane) is None
+
+    play(tmp_path, story)
