@@ -55,6 +55,8 @@ for (const kind of ["batch", "flex", "standard", "priority", "good", "warn", "ba
   panel.append(chip);
   document.querySelector(".grid").append(panel);
 }
+document.querySelector("#why").show();
+document.querySelector("#why-lines").textContent = "an explanation";
 document.querySelector("#told").hidden = false;
 document.querySelector("#told").textContent = "trouble";
 """
@@ -169,6 +171,10 @@ def test_the_page_shows_what_is_in_the_ledger_and_goes_on_showing_it(
     wait(browser, lambda: number(browser, "purchases") == 25)
     assert amounts(browser).items() >= ledger(tmp_path).items()
     assert complaints(browser) == []
+    browser.find_element(By.CSS_SELECTOR, "[data-why]").click()
+    wait(browser, lambda: "rule default: batch, because there was time for a batch" in text_of(browser, "why-lines"))
+    browser.find_element(By.ID, "why-close").click()
+    assert not shown(browser, "why")
     page_source = browser.page_source
     assert "secret" not in page_source
     assert OPERATORS not in page_source
