@@ -1,7 +1,8 @@
 """Reading what a terminal batch brought: every line is answered, superseded, refused or missing, then it is collected.
 
 Reading may stop at any point and start again: a line that was settled is no longer live, and is passed over. Nothing
-is said to be missing before both files were read to their ends.
+is said to be missing before both files were read to their ends. What is missing though the provider says that it has
+finished more lines than it gave may be billed: it is booked with an unknown amount.
 """
 
 from collections import Counter
@@ -9,19 +10,20 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from proxy.batching.desk import Desk, account_of, enqueued_tokens
-from proxy.batching.settle import Delivery, Owed, settle
+from proxy.batching.settle import Delivery, Owed, lost_row, settle
 from proxy.batching.submit import pages
 from proxy.domain.answer import Answer
 from proxy.domain.attempt import Line
 from proxy.domain.batch import Batch, BatchOutcome
 from proxy.domain.errors import UpstreamFault
-from proxy.domain.events import BatchSettled
+from proxy.domain.events import BatchSettled, WasteBooked
 from proxy.domain.ids import AttemptId
 from proxy.domain.moves import (
     TRIES_EXHAUSTED,
     AttemptMissing,
     AttemptRefused,
     BatchCollected,
+    Conflict,
     Move,
 )
 from proxy.domain.tier import Tier
@@ -40,16 +42,20 @@ NOT_FOUND = 404
 
 @dataclass(slots=True)
 class _Reading:
-    """One pass over the files: the lines that are still owed, and what became of the others."""
+    """One pass over the files: the lines that are still owed, and what became of the others.
+
+    `given` counts the lines that the provider has finished and that were seen, in this pass or an earlier one.
+    """
 
     live: dict[str, Line]
+    given: int
     outcomes: Counter[str] = field(default_factory=Counter)
 
 
 async def collect(desk: Desk, batch: Batch) -> None:
     """ENDED: settle every line, then say so."""
     lines = [line async for line in pages(desk, batch, bodies=False)]
-    reading = _Reading({line.attempt_id: line for line in lines})
+    reading = _Reading({line.attempt_id: line for line in lines}, given=batch.lines - len(lines))
     if batch.outcome is BatchOutcome.FAILED:
         await _refuse_invalid(desk, batch, lines, reading)
     for file_id in (batch.output_file_id, batch.error_file_id):
@@ -105,6 +111,7 @@ async def _settle_chunk(desk: Desk, batch: Batch, chunk: list[OutputLine], readi
             setbacks.append(setback)
             reading.outcomes["missing" if isinstance(setback, AttemptMissing) else "refused"] += 1
         else:
+            reading.given += output.status is not None and output.status < 400  # noqa: PLR2004  HTTP's border
             deliveries.append(Delivery(_owed(batch, line), line.attempt_id, batch.id, _answer(output)))
     answered = await settle(desk, deliveries, now)
     reading.outcomes["answered"] += answered
@@ -144,15 +151,21 @@ def _owed(batch: Batch, line: Line) -> Owed:
 async def _say_missing(desk: Desk, batch: Batch, reading: _Reading) -> None:
     """Both files are read: what is still live is not in them."""
     now = desk.clock.now()
-    moves: list[Move] = [AttemptMissing(attempt, now, now, _tries_spent(batch)) for attempt in _ids(reading)]
+    may_be_billed = batch.outcome is BatchOutcome.LOST or batch.completed_lines > reading.given
+    moves = [_missing(batch, line, now, may_be_billed=may_be_billed) for line in reading.live.values()]
     for start in range(0, len(moves), CHUNK_LINES):
-        await desk.move_all(moves[start : start + CHUNK_LINES])
+        chunk = moves[start : start + CHUNK_LINES]
+        results = await desk.move_all(list[Move](chunk))
+        for move, result in zip(chunk, results, strict=True):
+            if move.ledger is not None and not isinstance(result, Conflict):
+                desk.announce(WasteBooked(move.ledger))
     reading.outcomes["missing"] += len(moves)
     reading.live.clear()
 
 
-def _ids(reading: _Reading) -> list[AttemptId]:
-    return [line.attempt_id for line in reading.live.values()]
+def _missing(batch: Batch, line: Line, now: float, *, may_be_billed: bool) -> AttemptMissing:
+    row = lost_row(_owed(batch, line), line.attempt_id, Tier.BATCH, now, batch_id=batch.id) if may_be_billed else None
+    return AttemptMissing(line.attempt_id, now, now, _tries_spent(batch), row)
 
 
 async def _refuse_invalid(desk: Desk, batch: Batch, lines: list[Line], reading: _Reading) -> None:

@@ -59,6 +59,8 @@ class Memory:
     """Upstreams that answered 404 or 405 to batches, and until when they are not asked again."""
     sellers: dict[UpstreamName, BatchUpstream] = field(default_factory=dict)
     """Upstreams that were found to sell batches: asking a protocol is slow."""
+    unheard_since: dict[BatchId, float] = field(default_factory=dict)
+    """Batches that nobody has asked about for too long, and since when that is known."""
     scouted: set[tuple[UpstreamName, str]] = field(default_factory=set)
     """Upstreams and models that a call was sent ahead to for the sake of its rate limit."""
     flex: dict[tuple[UpstreamName, str], Capacity] = field(default_factory=dict)

@@ -268,7 +268,8 @@ class Engine:
 
     def _look(self, upstream: UpstreamName, batches: list[Batch], now: float, group: asyncio.TaskGroup) -> None:
         idle = [batch for batch in batches if batch.queue.upstream == upstream and batch.id not in self._steps]
-        found = escalate.look(self._desk, upstream, self.waitlist, idle, now)
+        unheard = recover.unheard(self._desk, batches, now)
+        found = escalate.look(self._desk, upstream, self.waitlist, idle, now, unheard)
         self._look_at[upstream] = found.look_again_at
         others = {pair: at for pair, at in self._first_move_at.items() if pair[0] != upstream}
         self._first_move_at = others | {(upstream, model): at for model, at in found.first_move_at.items()}

@@ -9,7 +9,7 @@ tried there.
 import math
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import itemgetter
@@ -19,7 +19,7 @@ from proxy.batching.waitlist import Waitlist
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.decision import CONFIDENCE_DEFAULT, OnMiss
 from proxy.domain.events import EscalationReason
-from proxy.domain.ids import UpstreamName
+from proxy.domain.ids import BatchId, UpstreamName
 from proxy.domain.moves import BatchAbandoned, CancelRequested
 from proxy.domain.request import Lane, Stage, Waiting
 from proxy.domain.tier import ONLY_STANDARD, Tier
@@ -66,22 +66,38 @@ class Look:
     expired: list[Waiting] = field(default_factory=list)
 
 
-def look(desk: Desk, upstream: UpstreamName, waitlist: Waitlist, batches: Sequence[Batch], now: float) -> Look:
-    """Who must move now. `waitlist` is fresh, `batches` are the upstream's that no step is under way for."""
+def look(
+    desk: Desk,
+    upstream: UpstreamName,
+    waitlist: Waitlist,
+    batches: Sequence[Batch],
+    now: float,
+    unheard: Collection[BatchId] = (),
+) -> Look:
+    """Who must move now. `waitlist` is fresh, `batches` are the upstream's that no step is under way for; the lines of
+    `unheard` ones stay where they are.
+    """
     found = Look(math.inf)
     for model, moving, resting in waitlist.groups(upstream):
         if not desk.keeps(Lane(upstream, model)):
             continue
-        found.look_again_at = min(found.look_again_at, now + desk.settings.look_seconds)
-        idle = [waiting for waiting in moving if not waiting.calling or waiting.id in desk.memory.at_flex]
+        soon_seconds = desk.settings.tick_seconds if unheard else desk.settings.look_seconds
+        found.look_again_at = min(found.look_again_at, now + soon_seconds)
+        idle = [
+            waiting for waiting in _heard(moving, unheard) if not waiting.calling or waiting.id in desk.memory.at_flex
+        ]
         over = bisect_right(idle, now, key=lambda waiting: gives_up_at(desk, waiting))
         found.expired += idle[:over]
-        quiet = [waiting for waiting in resting if not waiting.calling]
+        quiet = [waiting for waiting in _heard(resting, unheard) if not waiting.calling]
         found.expired += (waiting for waiting in quiet if gives_up_at(desk, waiting) <= now)
         quiet = [waiting for waiting in quiet if gives_up_at(desk, waiting) > now]
         if idle[over:] or quiet:
             _look_at_model(desk, upstream, model, idle[over:], batches, now, found, resting=quiet)
     return found
+
+
+def _heard(group: Sequence[Waiting], unheard: Collection[BatchId]) -> Sequence[Waiting]:
+    return [waiting for waiting in group if waiting.batch_id not in unheard] if unheard else group
 
 
 def gives_up_at(desk: Desk, waiting: Waiting) -> float:

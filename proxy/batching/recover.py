@@ -1,20 +1,40 @@
 """Finding out what happened before acting again: after a lost reply, and after a restart."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from proxy.batching.desk import Desk
 from proxy.batching.settle import lost_row, owed_to
 from proxy.batching.submit import BATCH_KEY, submitted
 from proxy.domain.attempt import Attempt
-from proxy.domain.batch import Batch
+from proxy.domain.batch import Batch, BatchState
 from proxy.domain.errors import Retry, UpstreamFault
 from proxy.domain.events import WasteBooked
+from proxy.domain.ids import BatchId
 from proxy.domain.moves import AttemptLost, AttemptWithdrawn, BatchPostponed, Conflict, InputRevoked, ProvedAbsent
 from proxy.domain.request import Lane, Waiting
 from proxy.upstream.interface import ProviderBatch
 
 CLOCK_SKEW_SECONDS = 300.0
 """How far the provider's clock may be behind ours before its list is searched too short."""
+AWAY_SECONDS = 60.0
+
+
+def unheard(desk: Desk, batches: Iterable[Batch], now: float) -> Collection[BatchId]:
+    """Batches that should have been asked about long ago, and are being asked or collected now: whoever looked after
+    them was away. They may be done, and what they have brought comes before buying it again, or giving it up.
+
+    That waits no longer than `AWAY_SECONDS`: whoever is late already need not wait for a provider that does not answer.
+    """
+    memory = desk.memory.unheard_since
+    suspects = {
+        batch.id
+        for batch in batches
+        if (batch.state is BatchState.IN_FLIGHT and batch.due_at < now - AWAY_SECONDS)
+        or (batch.state is BatchState.ENDED and batch.id in memory)
+    }
+    for batch_id in memory.keys() - suspects:
+        del memory[batch_id]
+    return {batch_id for batch_id in suspects if now <= memory.setdefault(batch_id, now) + AWAY_SECONDS}
 
 
 async def match_or_revoke(desk: Desk, batch: Batch) -> None:

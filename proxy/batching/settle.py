@@ -104,13 +104,15 @@ def purchase_row(desk: Desk, delivery: Delivery, kind: Purchase, now: float) -> 
     )
 
 
-def lost_row(owed: Owed, attempt_id: AttemptId, tier: Tier, now: float) -> LedgerRow:
-    """The ledger row of a call whose billing is unknown: counted, never guessed."""
+def lost_row(
+    owed: Owed, attempt_id: AttemptId, tier: Tier, now: float, *, batch_id: BatchId | None = None
+) -> LedgerRow:
+    """The ledger row of a purchase that brought nothing and may be billed: counted, never guessed."""
     return LedgerRow(
         id=attempt_id,
         request_id=owed.request_id,
         attempt_id=attempt_id,
-        batch_id=None,
+        batch_id=batch_id,
         tenant=owed.tenant,
         upstream=owed.queue.upstream,
         endpoint=owed.queue.endpoint,

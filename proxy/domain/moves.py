@@ -93,12 +93,16 @@ class AttemptRefused:
 
 @dataclass(frozen=True, slots=True)
 class AttemptMissing:
-    """The line is in neither file of its terminal batch, or was not run (expired, cancelled): not bought."""
+    """The line is in neither file of its terminal batch, or was not run (expired, cancelled): it brought nothing.
+
+    `ledger` books one that the provider may bill all the same.
+    """
 
     attempt_id: AttemptId
     at: float
     ready_at: float
     tries_spent: int
+    ledger: LedgerRow | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class FaultKind(StrEnum):
     """Wait `seconds`, then go on as usual."""
     TRUNCATE = "truncate"
     """Do it, send half of the answer, then close the connection."""
+    TRICKLE = "trickle"
+    """Do it, and send the answer bit by bit: all of it takes `seconds`."""
     HIDDEN = "hidden"
     """Batch: 404 and not in the list for `seconds` after create."""
     LATE_OUTPUT = "late_output"

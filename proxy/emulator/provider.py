@@ -30,7 +30,7 @@ from proxy.emulator.ids import Ids, account_of
 from proxy.emulator.limits import Limits
 from proxy.emulator.pace import Pace
 from proxy.emulator.purchases import Purchases
-from proxy.emulator.replies import ACCOUNT, FAULT, hang_up, refusal, send_half
+from proxy.emulator.replies import ACCOUNT, FAULT, PAUSE, hang_up, refusal, send_badly
 from proxy.emulator.settings import Settings
 from proxy.emulator.shape import JsonObject
 
@@ -178,13 +178,14 @@ class Emulator:
         return error
 
     async def _broken_off(self, request: web.Request, handler: Handler, fault: Fault) -> web.StreamResponse:
-        """Do what was asked, then hang up instead of answering, or in the middle of the answer."""
+        """Do what was asked, then hang up instead of answering, or within the answer, or let it trickle."""
         request[FAULT] = fault
+        request[PAUSE] = self._pace.sleep
         response = await handler(request)
         if not isinstance(response, web.Response):
             return response  # a stream: `replies.send` has hung up already
-        if fault.kind is FaultKind.TRUNCATE:
-            return await send_half(request, response)
+        if fault.kind in {FaultKind.TRUNCATE, FaultKind.TRICKLE}:
+            return await send_badly(request, response)
         hang_up(request)
         return response
 

@@ -1,6 +1,6 @@
 """Between aiohttp and the routes: who asks, what was sent, and the ways in which a reply can go wrong on purpose."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
@@ -10,6 +10,10 @@ from proxy.emulator.shape import JsonObject, dump, parse
 
 ACCOUNT = web.RequestKey("account", str)
 FAULT = web.RequestKey("fault", Fault)
+PAUSE = web.RequestKey("pause", Callable[[float], Awaitable[None]])
+"""Sleeps for so many provider seconds: what a fault takes its time with."""
+BITS = 60
+"""Into so many an answer is cut that trickles."""
 UNREADABLE = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
     "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
@@ -66,6 +70,8 @@ async def send(
     if fault is not None and fault.kind is FaultKind.DROP_AFTER:
         hang_up(request)
         return response
+    if fault is not None and fault.kind is FaultKind.TRICKLE:
+        pieces = _bits(pieces, total_bytes, request[PAUSE], fault.seconds)
     room = total_bytes // 2 if fault is not None and fault.kind is FaultKind.TRUNCATE else total_bytes
     try:
         await response.prepare(request)
@@ -81,13 +87,23 @@ async def send(
     return response
 
 
-async def send_half(request: web.Request, whole: web.Response) -> web.StreamResponse:
-    """Send the head and half of the body of an answer, then hang up."""
+async def send_badly(request: web.Request, whole: web.Response) -> web.StreamResponse:
+    """Send the head and half of the body of an answer, then hang up; or all of it, bit by bit."""
     body = whole.body if isinstance(whole.body, bytes) else b""
     headers = {name: value for name, value in whole.headers.items() if name.lower() != "content-length"}
     response = web.StreamResponse(status=whole.status, headers=headers)
     response.content_length = len(body)
     return await send(request, response, _one(body), len(body))
+
+
+async def _bits(
+    pieces: AsyncIterator[bytes], total_bytes: int, pause: Callable[[float], Awaitable[None]], seconds: float
+) -> AsyncIterator[bytes]:
+    size = max(1, total_bytes // BITS)
+    async for piece in pieces:
+        for start in range(0, len(piece), size):
+            await pause(seconds * size / total_bytes)
+            yield piece[start : start + size]
 
 
 async def _one(body: bytes) -> AsyncIterator[bytes]:

@@ -68,11 +68,11 @@ class App:
         request_id = resource.removeprefix(DEFERRED).removeprefix("/")
         match request.method, bool(request_id):
             case "GET", False:
-                return await deferred.list_all(self._house, caller, query)
+                return await deferred.in_time(deferred.list_all(self._house, caller, query))
             case "GET", True:
-                return await deferred.show(self._house, caller, request_id, query)
+                return await deferred.in_time(deferred.show(self._house, caller, request_id, query))
             case "DELETE", True:
-                return await deferred.delete(self._house, caller, request_id)
+                return await deferred.in_time(deferred.delete(self._house, caller, request_id))
             case _:
                 raise ClientFault(
                     f"{request.method} is not possible here.", status=METHOD_NOT_ALLOWED, code="method_not_allowed"

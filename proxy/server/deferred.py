@@ -1,12 +1,13 @@
 """`/v1/deferred`: deferred requests as resources, to poll, cancel and list. Each tenant sees its own."""
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 
 import msgspec
 from aiohttp import web
 
-from proxy.domain.errors import ClientFault
+from proxy.domain.errors import ClientFault, StoreFault
 from proxy.domain.ids import RequestId, TenantId
 from proxy.domain.request import RequestState, RequestView
 from proxy.server.auth import Caller
@@ -26,6 +27,17 @@ POLLS_PER_WAIT = 20
 """How often a client is told to ask in the time that is left until its deadline, within those bounds."""
 WAIT_SECONDS_MAX = 60.0
 """The longest that a poll waits: proxies between give up on a silent connection after a minute."""
+ANSWER_SECONDS_MAX = WAIT_SECONDS_MAX + 15.0
+"""With a store that stalls, a client is told so after this."""
+
+
+async def in_time(answering: Awaitable[web.Response]) -> web.Response:
+    """The answer of any of these, or a `StoreFault` when the store gives none."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            return await answering
+    except TimeoutError as late:
+        raise StoreFault("the store does not answer") from late
 
 
 async def show(house: House, caller: Caller, request_id: str, query: dict[str, str]) -> web.Response:

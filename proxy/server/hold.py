@@ -34,6 +34,16 @@ INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 AWAY_SECONDS = 1.0
 """Between two questions to a store that is away."""
+STALL_SECONDS = 5.0
+"""A question that a store has not answered by then is asked again: its client must be kept waiting meanwhile."""
+OVERDUE_SECONDS = 60.0
+"""Behind its deadline a request is looked at so often: a store that is away cannot say that there is an answer."""
+SAFE = "The request is safe: send it again and it attaches to the same work."
+RESTARTING = ("restarting", f"This proxy is restarting. {SAFE}")
+STORE_AWAY = (
+    "store_unavailable",
+    f"The deadline is over, and the store does not say whether there is an answer. {SAFE}",
+)
 T = TypeVar("T")
 WHITESPACE = b" "
 """Legal before any JSON value, and skipped by every parser."""
@@ -43,13 +53,14 @@ WHITESPACE = b" "
 class Held:
     """A client that waits for a deferred request. `until` ends the hold early (`Prefer: wait=`), None never does.
 
-    `tier` is where the request has started.
+    `tier` is where the request has started. A store that is away is waited for until `deadline_at`.
     """
 
     request: web.BaseRequest
     request_id: RequestId
     tier: Tier
     reason: Reason
+    deadline_at: float
     best_effort: bool
     endpoint: str
     stream: bool
@@ -66,46 +77,59 @@ async def hold(house: House, held: Held) -> web.StreamResponse | None:
         if view is not None and view.state is RequestState.OPEN and not house.draining:
             return None
         return await _hand_over(house, held, line, view)
+    except StoreFault:
+        return await _come_back(house, held, line, RESTARTING if house.draining else STORE_AWAY)
     except (asyncio.CancelledError, ConnectionError):
         house.leavers.note(held.request_id)
         raise
 
 
 async def _wait(house: House, held: Held, line: "_Line") -> RequestView | None:
-    """The request when it is final, when `until` is over, or when the process is about to stop."""
+    """The request when it is final, when `until` is over, or when the process is about to stop.
+
+    Raises `StoreFault` when the deadline is over and the store is not there.
+    """
     clock = house.clock
     with house.holds.subscribe(held.request_id) as woken:
         view = await _ask(house, line, lambda: house.store.get(held.request_id))
+        look_at = held.deadline_at
         while view is not None and view.state is RequestState.OPEN and not house.draining:
             now = clock.now()
             if held.until is not None and now >= held.until:
                 return view
             beat_at = line.next_beat_at(now)
-            wake_at = beat_at if held.until is None else min(beat_at, held.until)
+            wake_at = min(beat_at, look_at, beat_at if held.until is None else held.until)
             try:
                 async with asyncio.timeout(max(0.0, wake_at - now)):
                     await woken.wait()
             except TimeoutError:
                 if clock.now() >= beat_at:
                     await line.beat()
-                continue
+                if clock.now() < look_at:
+                    continue
+                look_at = clock.now() + OVERDUE_SECONDS
             woken.clear()
             view = await _ask(house, line, lambda: house.store.get(held.request_id))
     return view
 
 
 async def _ask(house: House, line: "_Line", question: Callable[[], Awaitable[T]]) -> T:
-    """Ask the store. While it is away the client is kept waiting, as it would be for its answer."""
+    """Ask the store. While it is away or does not answer the client is kept waiting, as it would be for its answer.
+
+    Raises `StoreFault` when the deadline is over, or the process is about to stop.
+    """
     while True:
+        asked_at = house.clock.now()
         try:
-            return await question()
-        except StoreFault:
-            if house.draining:
-                raise
-        now = house.clock.now()
+            async with asyncio.timeout(STALL_SECONDS):
+                return await question()
+        except (StoreFault, TimeoutError) as fault:
+            now = house.clock.now()
+            if house.draining or now >= line.deadline_at:
+                raise StoreFault("the store does not say whether there is an answer") from fault
         if now >= line.next_beat_at(now):
             await line.beat()
-        await house.clock.sleep_until(now + AWAY_SECONDS)
+        await house.clock.sleep_until(asked_at + AWAY_SECONDS)
 
 
 class _Line:
@@ -116,6 +140,7 @@ class _Line:
         self._held = held
         self._opened_at = house.clock.now()
         self._beaten_at = self._opened_at
+        self.deadline_at = held.deadline_at
         self.committed: web.StreamResponse | None = None
 
     def next_beat_at(self, now: float) -> float:
@@ -211,7 +236,7 @@ async def _write_chunks(response: web.StreamResponse, held: Held, answer: Answer
 async def _no_answer(house: House, held: Held, line: _Line, view: RequestView | None) -> web.StreamResponse:
     """There is none: the request was cancelled, or the process stops and the client is told to come back."""
     if view is not None and view.state is RequestState.OPEN:
-        return await _come_back(house, held, line)
+        return await _come_back(house, held, line, RESTARTING)
     status, message = (NOT_FOUND, "The request is no longer known.")
     if view is not None:
         status, message = (CONFLICT, "The request was cancelled before it was answered.")
@@ -220,7 +245,8 @@ async def _no_answer(house: House, held: Held, line: _Line, view: RequestView | 
     return fail(status, message, "request_cancelled", (*_identity(held), ("x-should-retry", "false")))
 
 
-async def _come_back(house: House, held: Held, line: _Line) -> web.StreamResponse:
+async def _come_back(house: House, held: Held, line: _Line, reason: tuple[str, str]) -> web.StreamResponse:
+    code, message = reason
     if line.committed is not None:
         if held.request.transport is not None:
             held.request.transport.close()
@@ -231,8 +257,7 @@ async def _come_back(house: House, held: Held, line: _Line) -> web.StreamRespons
         ("x-should-retry", "true"),
         ("Connection", "close"),
     )
-    message = "This proxy is restarting. The request is safe: send it again and it attaches to the same work."
-    return fail(UNAVAILABLE, message, "restarting", headers)
+    return fail(UNAVAILABLE, message, code, headers)
 
 
 def _error(status: int, message: str) -> Answer:

@@ -4,11 +4,13 @@ A call with a JSON body to a route that sells tokens is read far enough to decid
 streams. A deferred call is validated and durable before anything is answered.
 """
 
+import asyncio
+
 from aiohttp import web
 
-from proxy.delivery.attach import accept_or_attach
+from proxy.delivery.attach import Attached, accept_or_attach
 from proxy.domain.decision import Delivery, Urgency
-from proxy.domain.errors import ClientFault
+from proxy.domain.errors import ClientFault, StoreFault
 from proxy.domain.events import RequestAttached, RequestDecided
 from proxy.domain.ids import RequestId
 from proxy.domain.request import Queue, Request
@@ -50,6 +52,8 @@ BUYING = SELLING | {
 }
 """Routes whose answer is all that a call gets, and all that it changes."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+TAKE_IN_SECONDS = 15.0
+"""A client whose request the store has not taken by then is told so."""
 TOO_LARGE = 413
 FORBIDDEN = 403
 
@@ -171,17 +175,32 @@ def _decide(house: House, exchange: Exchange, urgency: Urgency) -> None:
 
 async def _defer(house: House, exchange: Exchange, urgency: Urgency) -> web.StreamResponse:
     """Take a call in: validate, make durable, hold or answer 202."""
-    new = await _request(house, exchange)
-    attached = await accept_or_attach(
-        house.store, new, retry_count=_retry_count(exchange.request), is_held=house.holds.is_held
-    )
+    new, attached = await _take_in(house, exchange)
     if attached.by is None:
         announce_accepted(house, new, exchange.decision)
         house.poke_engine()
     else:
         house.announce(RequestAttached(attached.request_id, attached.by, exchange.started_at))
-        await house.store.returned(attached.request_id)
+        house.leavers.came_back(attached.request_id)
     return await _deliver(house, exchange, urgency, attached.request_id)
+
+
+async def _take_in(house: House, exchange: Exchange) -> tuple[Request, Attached]:
+    """Make it durable, or find the work that it belongs to. Raises `StoreFault`: then it may be in the store all the
+    same, and is given up there unless its client comes back.
+    """
+    try:
+        async with asyncio.timeout(TAKE_IN_SECONDS):
+            new = await _request(house, exchange)
+            attached = await accept_or_attach(
+                house.store, new, retry_count=_retry_count(exchange.request), is_held=house.holds.is_held
+            )
+            if attached.by is not None:
+                await house.store.returned(attached.request_id)
+    except (StoreFault, TimeoutError) as fault:
+        house.leavers.note(exchange.request_id)
+        raise StoreFault("the store did not take the request") from fault
+    return new, attached
 
 
 async def _request(house: House, exchange: Exchange) -> Request:
@@ -236,6 +255,7 @@ async def _deliver(house: House, exchange: Exchange, urgency: Urgency, request_i
         request_id=request_id,
         tier=exchange.decision.tier,
         reason=exchange.decision.reason,
+        deadline_at=exchange.decision.deadline_at or exchange.started_at,
         best_effort=exchange.decision.best_effort,
         endpoint=exchange.endpoint,
         stream=stream,

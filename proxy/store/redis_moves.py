@@ -119,7 +119,8 @@ def _of_attempt(
             back = _back(move.ready_at, move.tries_spent)
             return _ends(move.attempt_id, AttemptEvent.REFUSED) | back | _row(move.ledger, keep_seconds)
         case moves.AttemptMissing():
-            return _ends(move.attempt_id, AttemptEvent.MISSING) | _back(move.ready_at, move.tries_spent)
+            back = _back(move.ready_at, move.tries_spent)
+            return _ends(move.attempt_id, AttemptEvent.MISSING) | back | _row(move.ledger, keep_seconds)
         case moves.AttemptLost():
             back = _back(move.ready_at, 1)
             return _ends(move.attempt_id, AttemptEvent.LOST) | back | _row(move.ledger, keep_seconds)

@@ -123,7 +123,14 @@ def _attempt_refused(db: sqlite3.Connection, move: moves.AttemptRefused) -> Move
 
 
 def _attempt_missing(db: sqlite3.Connection, move: moves.AttemptMissing) -> MoveResult:
-    return _end_attempt(db, move.attempt_id, AttemptEvent.MISSING, ready_at=move.ready_at, tries_spent=move.tries_spent)
+    return _end_attempt(
+        db,
+        move.attempt_id,
+        AttemptEvent.MISSING,
+        ready_at=move.ready_at,
+        tries_spent=move.tries_spent,
+        ledger=move.ledger,
+    )
 
 
 def _attempt_lost(db: sqlite3.Connection, move: moves.AttemptLost) -> MoveResult:

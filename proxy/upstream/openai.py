@@ -1,7 +1,9 @@
 """OpenAI and whatever has its shape: synchronous calls, files and batches over aiohttp."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -34,7 +36,8 @@ class Settings:
     """One upstream account. `base_url` ends where a stock SDK's does, before `/chat/completions`.
 
     `headers` are added to every call. `call_seconds` bounds one synchronous call, `control_seconds` one call to the
-    files or batches routes, and `stall_seconds` the silence within an upload or a download.
+    files or batches routes, `stall_seconds` the time in which nothing moves within an upload or a download, and
+    `transfer_seconds` the whole of it.
     """
 
     name: UpstreamName
@@ -45,6 +48,7 @@ class Settings:
     call_seconds: float = 900.0
     control_seconds: float = 60.0
     stall_seconds: float = 120.0
+    transfer_seconds: float = 3600.0
 
 
 Shape = TypeVar("Shape")
@@ -111,7 +115,9 @@ class OpenAIUpstream:
         self.relay_timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_seconds, sock_read=None)
         """For calls that are passed through: how long they take is between the client and the provider."""
         self._transfer = aiohttp.ClientTimeout(
-            total=None, sock_connect=settings.connect_seconds, sock_read=settings.stall_seconds
+            total=settings.transfer_seconds,
+            sock_connect=settings.connect_seconds,
+            sock_read=settings.stall_seconds,
         )
         self._calling = aiohttp.ClientTimeout(
             total=settings.call_seconds, sock_connect=settings.connect_seconds, sock_read=settings.call_seconds
@@ -163,7 +169,8 @@ class OpenAIUpstream:
         """Stream a multipart upload of known length: memory stays flat whatever the size.
 
         Lines that are fewer or more bytes than `size` break the connection: the provider must not wait for the rest of
-        a file that another replica has taken away meanwhile.
+        a file that another replica has taken away meanwhile. The library's own timer starts when all is sent: that the
+        provider takes no more of it is noticed here.
         """
         boundary = secrets.token_hex(16)
         fields = {
@@ -185,11 +192,13 @@ class OpenAIUpstream:
             ("Content-Type", f"multipart/form-data; boundary={boundary}"),
             ("Content-Length", str(len(head) + size + len(tail))),
         ]
+        stall_seconds = self._settings.stall_seconds
         async with (
             upstream_faults("POST /v1/files"),
+            asyncio.timeout(stall_seconds) as stalled,
             self._session.post(
                 self.url("/v1/files"),
-                data=_framed(head.encode(), _of_size(lines, size), tail.encode()),
+                data=_taken(_framed(head.encode(), _of_size(lines, size), tail.encode()), stalled, stall_seconds),
                 headers=headers,
                 timeout=self._transfer,
             ) as response,
@@ -358,6 +367,15 @@ async def _of_size(lines: AsyncIterator[bytes], size: int) -> AsyncIterator[byte
         yield line
     if sent != size:
         raise aiohttp.ClientPayloadError(f"the file was to have {size} bytes and has {sent}")
+
+
+async def _taken(chunks: AsyncIterator[bytes], stalled: asyncio.Timeout, seconds: float) -> AsyncIterator[bytes]:
+    """The chunks. Each one that is asked for puts off the end of patience, unless the answer is there already."""
+    loop = asyncio.get_running_loop()
+    async for chunk in chunks:
+        with suppress(RuntimeError):
+            stalled.reschedule(loop.time() + seconds)
+        yield chunk
 
 
 async def _framed(head: bytes, lines: AsyncIterator[bytes], tail: bytes) -> AsyncIterator[bytes]:

@@ -113,6 +113,30 @@ def test_a_truncated_download_breaks_off_in_the_middle(play: Any) -> None:
     play(story)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_that_trickles_is_whole_in_the_end(play: Any, streamed: bool) -> None:  # noqa: FBT001 - parameter
+    async def story(site: Any) -> None:
+        await site.fault("chat", "trickle", seconds=300)
+        started = site.clock.at
+        got = await site.chat("slow", stream=streamed)
+        assert got.status == 200
+        assert b"echo: slow" in got.raw if not streamed else got.raw.endswith(b"data: [DONE]\n\n")
+        assert site.clock.at - started >= 290
+
+    play(story)
+
+
+def test_a_download_that_trickles_is_whole_in_the_end(play: Any) -> None:
+    async def story(site: Any) -> None:
+        file_id = (await site.upload(b"x" * 100_000)).json["id"]
+        await site.fault("download", "trickle", seconds=600)
+        started = site.clock.at
+        assert len((await site.call("GET", f"/v1/files/{file_id}/content")).raw) == 100_000
+        assert 590 <= site.clock.at - started <= 700
+
+    play(story)
+
+
 def test_a_delay_takes_provider_seconds(play: Any) -> None:
     async def story(site: Any) -> None:
         started = site.clock.at

@@ -67,6 +67,48 @@ def test_a_batch_from_upload_to_deletion() -> None:
     _play(story)
 
 
+def test_an_upload_that_the_provider_does_not_take_is_given_up() -> None:
+    """It has the connection, and reads nothing: what the library calls a read timeout would only begin afterwards."""
+
+    async def story(upstream: OpenAIUpstream, _provider: Running) -> None:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(UpstreamFault, match="no answer in time") as caught:
+            await upstream.upload(ALICE, "standby-x-1.jsonl", 300 * 2**18, _lines(*[b"x" * 2**18] * 300), 86_400)
+        assert caught.value.retry is Retry.UNKNOWN_IF_BILLED
+        assert asyncio.get_running_loop().time() - began == pytest.approx(120, abs=1)
+
+    _play(story, Fault(operation="upload_file", kind=FaultKind.DELAY, seconds=3600.0))
+
+
+def test_an_upload_that_is_refused_before_all_of_it_was_sent_is_a_refusal() -> None:
+    async def story(upstream: OpenAIUpstream, _provider: Running) -> None:
+        with pytest.raises(UpstreamFault):
+            await upstream.upload(ALICE, "standby-x-1.jsonl", 300 * 2**18, _lines(*[b"x" * 2**18] * 300), 86_400)
+        assert [file async for file in upstream.list_files(ALICE)] == []
+
+    _play(story, Fault(operation="upload_file", kind=FaultKind.STATUS, status=503))
+
+
+@pytest.mark.parametrize(("takes_seconds", "is_whole"), [(600.0, True), (36_000.0, False)])
+def test_a_download_may_be_slow_but_has_an_end(takes_seconds: float, is_whole: bool) -> None:  # noqa: FBT001
+    async def story(upstream: OpenAIUpstream, _provider: Running) -> None:
+        content = LINE * 1000
+        file_id = await upstream.upload(ALICE, "standby-x-1.jsonl", len(content), _lines(content), 86_400)
+        got: list[bytes] = []
+
+        async def read() -> None:
+            got.extend([line async for line in upstream.download(ALICE, file_id)])
+
+        if is_whole:
+            await read()
+        else:
+            with pytest.raises(UpstreamFault, match="no answer in time"):
+                await read()
+        assert (len(got) == 1000) is is_whole
+
+    _play(story, Fault(operation="download", kind=FaultKind.TRICKLE, seconds=takes_seconds))
+
+
 def test_lists_longer_than_a_page_are_read_to_their_end() -> None:
     async def story(upstream: OpenAIUpstream, _provider: Running) -> None:
         for number in range(130):
