@@ -30,7 +30,7 @@ from proxy.emulator.ids import Ids, account_of
 from proxy.emulator.limits import Limits
 from proxy.emulator.pace import Pace
 from proxy.emulator.purchases import Purchases
-from proxy.emulator.replies import ACCOUNT, FAULT, PAUSE, hang_up, refusal, send_badly
+from proxy.emulator.replies import ACCOUNT, FAULT, PACE, hang_up, refusal, send_badly
 from proxy.emulator.settings import Settings
 from proxy.emulator.shape import JsonObject
 
@@ -180,7 +180,7 @@ class Emulator:
     async def _broken_off(self, request: web.Request, handler: Handler, fault: Fault) -> web.StreamResponse:
         """Do what was asked, then hang up instead of answering, or within the answer, or let it trickle."""
         request[FAULT] = fault
-        request[PAUSE] = self._pace.sleep
+        request[PACE] = self._pace
         response = await handler(request)
         if not isinstance(response, web.Response):
             return response  # a stream: `replies.send` has hung up already

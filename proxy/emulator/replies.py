@@ -1,17 +1,17 @@
 """Between aiohttp and the routes: who asks, what was sent, and the ways in which a reply can go wrong on purpose."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from proxy.emulator.errors import ApiError, bad_request
 from proxy.emulator.faults import Fault, FaultKind
+from proxy.emulator.pace import Pace
 from proxy.emulator.shape import JsonObject, dump, parse
 
 ACCOUNT = web.RequestKey("account", str)
 FAULT = web.RequestKey("fault", Fault)
-PAUSE = web.RequestKey("pause", Callable[[float], Awaitable[None]])
-"""Sleeps for so many provider seconds: what a fault takes its time with."""
+PACE = web.RequestKey("pace", Pace)
 BITS = 60
 """Into so many an answer is cut that trickles."""
 UNREADABLE = (
@@ -71,7 +71,7 @@ async def send(
         hang_up(request)
         return response
     if fault is not None and fault.kind is FaultKind.TRICKLE:
-        pieces = _bits(pieces, total_bytes, request[PAUSE], fault.seconds)
+        pieces = _bits(pieces, total_bytes, request[PACE], fault.seconds)
     room = total_bytes // 2 if fault is not None and fault.kind is FaultKind.TRUNCATE else total_bytes
     try:
         await response.prepare(request)
@@ -96,13 +96,11 @@ async def send_badly(request: web.Request, whole: web.Response) -> web.StreamRes
     return await send(request, response, _one(body), len(body))
 
 
-async def _bits(
-    pieces: AsyncIterator[bytes], total_bytes: int, pause: Callable[[float], Awaitable[None]], seconds: float
-) -> AsyncIterator[bytes]:
+async def _bits(pieces: AsyncIterator[bytes], total_bytes: int, pace: Pace, seconds: float) -> AsyncIterator[bytes]:
     size = max(1, total_bytes // BITS)
     async for piece in pieces:
         for start in range(0, len(piece), size):
-            await pause(seconds * size / total_bytes)
+            await pace.sleep(seconds * size / total_bytes)
             yield piece[start : start + size]
 
 
