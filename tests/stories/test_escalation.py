@@ -3,6 +3,8 @@
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from proxy.config.settings import UpstreamSettings
 from proxy.domain.events import BatchSubmitted, RequestEscalated, RequestFinished, WasteBooked
 from proxy.domain.ids import RequestId, UpstreamName
@@ -12,10 +14,19 @@ from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant, Stuck
 from proxy.routing import latency, planner
 from proxy.routing.ratelimit import Settings as LimitSettings
+from tests.conftest import Servers
 from tests.world import HOUR, MINUTE, MONDAY_NOON, World, gather, play
 
 
-def test_a_stuck_batch_is_cancelled_and_harvested_and_only_the_rest_is_tried_again(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "valkey"])
+def redis(request: pytest.FixtureRequest, shared_redis: Servers) -> str | None:
+    """The store's server; None for a file."""
+    return None if request.param == "sqlite" else shared_redis(request.param).url
+
+
+def test_a_stuck_batch_is_cancelled_and_harvested_and_only_the_rest_is_tried_again(
+    tmp_path: Path, redis: str | None
+) -> None:
     """Half of each batch is done at once and the rest never: with time left it is worth another batch."""
 
     async def story(world: World) -> None:
@@ -31,10 +42,15 @@ def test_a_stuck_batch_is_cancelled_and_harvested_and_only_the_rest_is_tried_aga
             assert sum(await world.bought(f"q{n:03}")) == 1
         await world.assert_books_agree()
 
-    play(tmp_path, story, emulator=Settings(turnaround=Stuck(done_share=0.5), latency_seconds=1.0, lines_in_flight=0))
+    play(
+        tmp_path,
+        story,
+        emulator=Settings(turnaround=Stuck(done_share=0.5), latency_seconds=1.0, lines_in_flight=0),
+        redis=redis,
+    )
 
 
-def test_when_cancelling_does_not_work_the_requests_are_bought_blind_in_time(tmp_path: Path) -> None:
+def test_when_cancelling_does_not_work_the_requests_are_bought_blind_in_time(tmp_path: Path, redis: str | None) -> None:
     async def story(world: World) -> None:
         answer = await world.ask("hurry", deadline="2h")
         assert (answer.status, answer.tier) == (200, "standard")
@@ -48,10 +64,13 @@ def test_when_cancelling_does_not_work_the_requests_are_bought_blind_in_time(tmp
         story,
         emulator=Settings(turnaround=Constant(5 * HOUR), latency_seconds=1.0),
         faults=(refusing,),
+        redis=redis,
     )
 
 
-def test_a_late_batch_result_is_booked_as_waste_and_never_replaces_the_answer(tmp_path: Path) -> None:
+def test_a_late_batch_result_is_booked_as_waste_and_never_replaces_the_answer(
+    tmp_path: Path, redis: str | None
+) -> None:
     async def story(world: World) -> None:
         answer = await world.ask("twice", deadline="2h")
         assert answer.tier == "standard"
@@ -68,10 +87,11 @@ def test_a_late_batch_result_is_booked_as_waste_and_never_replaces_the_answer(tm
         story,
         emulator=Settings(turnaround=Constant(5 * HOUR), latency_seconds=1.0),
         faults=(refusing,),
+        redis=redis,
     )
 
 
-def test_many_requests_start_to_move_early_enough_for_the_rate_limit(tmp_path: Path) -> None:
+def test_many_requests_start_to_move_early_enough_for_the_rate_limit(tmp_path: Path, redis: str | None) -> None:
     """120 requests at 6 a minute (less a tenth) need 22 minutes: the last minute would be too late."""
 
     async def story(world: World) -> None:
@@ -87,10 +107,13 @@ def test_many_requests_start_to_move_early_enough_for_the_rate_limit(tmp_path: P
         story,
         emulator=Settings(turnaround=Stuck(), latency_seconds=1.0, rpm=6),
         upstream=upstream,
+        redis=redis,
     )
 
 
-def test_an_urgent_call_goes_out_at_once_while_escalations_wait_for_the_rate_limit(tmp_path: Path) -> None:
+def test_an_urgent_call_goes_out_at_once_while_escalations_wait_for_the_rate_limit(
+    tmp_path: Path, redis: str | None
+) -> None:
     async def story(world: World) -> None:
         async with world.background(*(world.ask(f"q{n:03}", deadline="2h") for n in range(60))):
             await world.until(lambda: len(world.seen(RequestEscalated)) > 5, within=2 * HOUR)
@@ -101,10 +124,12 @@ def test_an_urgent_call_goes_out_at_once_while_escalations_wait_for_the_rate_lim
 
     upstream = UpstreamSettings(limits=LimitSettings(requests_per_minute=12))
     stuck = Settings(turnaround=Stuck(), latency_seconds=1.0, lines_in_flight=0)
-    play(tmp_path, story, emulator=stuck, upstream=upstream)
+    play(tmp_path, story, emulator=stuck, upstream=upstream, redis=redis)
 
 
-def test_a_request_that_no_tier_answers_ends_with_a_clear_504_after_its_overtime(tmp_path: Path) -> None:
+def test_a_request_that_no_tier_answers_ends_with_a_clear_504_after_its_overtime(
+    tmp_path: Path, redis: str | None
+) -> None:
     async def story(world: World) -> None:
         answer = await world.ask("nobody home", deadline="2h")
         assert answer.status == 504
@@ -118,10 +143,10 @@ def test_a_request_that_no_tier_answers_ends_with_a_clear_504_after_its_overtime
         assert [row.met for row in rows if row.met is not None] == [False]
 
     down = Fault(operation="chat", kind=FaultKind.STATUS, status=503, count=None)
-    play(tmp_path, story, emulator=Settings(turnaround=Stuck(), lines_in_flight=0), faults=(down,))
+    play(tmp_path, story, emulator=Settings(turnaround=Stuck(), lines_in_flight=0), faults=(down,), redis=redis)
 
 
-def test_an_expired_batch_is_harvested_and_its_unfinished_lines_are_answered(tmp_path: Path) -> None:
+def test_an_expired_batch_is_harvested_and_its_unfinished_lines_are_answered(tmp_path: Path, redis: str | None) -> None:
     async def story(world: World) -> None:
         answers = await gather(*(world.ask(f"q{n:03}", deadline="6h") for n in range(20)))
         assert all(answer.status == 200 for answer in answers)
@@ -134,10 +159,12 @@ def test_an_expired_batch_is_harvested_and_its_unfinished_lines_are_answered(tmp
     stuck = Settings(
         turnaround=Stuck(done_share=0.5), latency_seconds=1.0, window_seconds=90 * MINUTE, lines_in_flight=0
     )
-    play(tmp_path, story, emulator=stuck)
+    play(tmp_path, story, emulator=stuck, redis=redis)
 
 
-def test_what_the_rate_limit_cannot_carry_is_taken_in_all_the_same_and_says_so(tmp_path: Path) -> None:
+def test_what_the_rate_limit_cannot_carry_is_taken_in_all_the_same_and_says_so(
+    tmp_path: Path, redis: str | None
+) -> None:
     """6 a minute carry 540 minutes' worth of a hundred requests, but not within an hour, should batches fail."""
 
     async def story(world: World) -> None:
@@ -150,10 +177,18 @@ def test_what_the_rate_limit_cannot_carry_is_taken_in_all_the_same_and_says_so(t
             assert "X-Standby-Best-Effort" not in easy.headers
 
     upstream = UpstreamSettings(limits=LimitSettings(requests_per_minute=6))
-    play(tmp_path, story, emulator=Settings(turnaround=Constant(10 * MINUTE), latency_seconds=1.0), upstream=upstream)
+    play(
+        tmp_path,
+        story,
+        emulator=Settings(turnaround=Constant(10 * MINUTE), latency_seconds=1.0),
+        upstream=upstream,
+        redis=redis,
+    )
 
 
-def test_where_the_rate_limit_is_used_up_a_short_deadline_goes_into_a_batch_too(tmp_path: Path) -> None:
+def test_where_the_rate_limit_is_used_up_a_short_deadline_goes_into_a_batch_too(
+    tmp_path: Path, redis: str | None
+) -> None:
     """A synchronous call would only join a queue that is full already."""
 
     async def story(world: World) -> None:
@@ -168,10 +203,10 @@ def test_where_the_rate_limit_is_used_up_a_short_deadline_goes_into_a_batch_too(
     upstream = UpstreamSettings(limits=LimitSettings(requests_per_minute=6))
     unhurried = planner.Settings(batches=latency.Settings(prior_median_seconds=7200.0))
     emulator = Settings(turnaround=Constant(5 * MINUTE), latency_seconds=1.0)
-    play(tmp_path, story, emulator=emulator, upstream=upstream, planner=unhurried)
+    play(tmp_path, story, emulator=emulator, upstream=upstream, planner=unhurried, redis=redis)
 
 
-def test_a_model_whose_calls_take_long_is_escalated_that_much_earlier(tmp_path: Path) -> None:
+def test_a_model_whose_calls_take_long_is_escalated_that_much_earlier(tmp_path: Path, redis: str | None) -> None:
     """Its calls take four minutes, and the configured service time is one."""
 
     async def story(world: World) -> None:
@@ -180,10 +215,15 @@ def test_a_model_whose_calls_take_long_is_escalated_that_much_earlier(tmp_path: 
         assert (answer.status, answer.tier) == (200, "standard")
         assert answer.at <= world.seen(RequestFinished)[0].deadline_at
 
-    play(tmp_path, story, emulator=Settings(turnaround=Stuck(), latency_seconds=4 * MINUTE, lines_in_flight=0))
+    play(
+        tmp_path,
+        story,
+        emulator=Settings(turnaround=Stuck(), latency_seconds=4 * MINUTE, lines_in_flight=0),
+        redis=redis,
+    )
 
 
-def test_a_policy_that_wants_less_confidence_moves_later(tmp_path: Path) -> None:
+def test_a_policy_that_wants_less_confidence_moves_later(tmp_path: Path, redis: str | None) -> None:
     """One call in ten takes four minutes: who wants 99.9 % reckons with those, who wants 80 % with a minute."""
 
     async def story(world: World) -> None:
@@ -207,4 +247,5 @@ def test_a_policy_that_wants_less_confidence_moves_later(tmp_path: Path) -> None
         story,
         emulator=Settings(turnaround=Stuck(0.0), latency_seconds=1.0, lines_in_flight=0),
         policies=file,
+        redis=redis,
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.domain.events import BatchSettled, BatchTierLost, StepFailed
+from proxy.domain.events import BatchSettled, BatchTierLost, StepFailed, WasteBooked
+from proxy.domain.tier import Tier
 from proxy.emulator.faults import Fault, FaultKind
 from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant, Stuck
@@ -141,22 +142,41 @@ def test_an_error_file_of_zero_bytes_is_no_error(tmp_path: Path, redis: str | No
     play(tmp_path, story, emulator=SLOWLY, faults=(empty,), redis=redis)
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-@pytest.mark.parametrize(
-    "operation", ["upload_file", "create_batch", "get_batch", "download", "delete_file", "list_batches", "chat"]
+EVERY_CALL = (
+    *("upload_file", "create_batch", "get_batch", "download", "delete_file", "list_batches", "list_files"),
+    *("cancel_batch", "chat"),
 )
-def test_ten_refusals_in_a_row_of_any_call_cost_only_time(
+"""Every call that Standby makes for deferred requests."""
+LOST_CREATION = fault("create_batch", FaultKind.DROP_AFTER)
+STUCK_HALFWAY = Settings(turnaround=Stuck(done_share=0.5), latency_seconds=1.0, lines_in_flight=0)
+
+
+def needing(operation: str) -> tuple[Settings, tuple[Fault, ...]]:
+    """A provider at which this call has to be made, and what must go wrong before it is."""
+    if operation == "list_batches":
+        return SLOWLY, (LOST_CREATION,)
+    return (STUCK_HALFWAY if operation in {"cancel_batch", "chat"} else SLOWLY), ()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("operation", EVERY_CALL)
+def test_five_refusals_in_a_row_of_any_call_cost_only_time(
     tmp_path: Path, redis: str | None, operation: str, status: int
 ) -> None:
-    refusals = fault(operation, FaultKind.STATUS, status=status, count=10, seconds=2.0)
+    provider, before = needing(operation)
+    refusals = fault(operation, FaultKind.STATUS, status=status, count=5, seconds=2.0)
 
     async def story(world: World) -> None:
-        assert all_are_right(await ask_all(world, deadline="8h"))
-        await world.settled(within=12 * HOUR)
+        started = world.now
+        answers = await ask_all(world, deadline="8h")
+        assert all_are_right(answers)
+        assert all(answer.at <= started + 8 * HOUR for answer in answers)
+        await world.settled(within=30 * HOUR)
+        await world.until(lambda: not world.emulator.faults.listed(), within=2 * HOUR)
         assert [sync + batch for sync, batch in await bought(world)] == [1] * LINES
         await world.assert_books_agree()
 
-    play(tmp_path, story, emulator=SLOWLY, faults=(refusals,), redis=redis)
+    play(tmp_path, story, emulator=provider, faults=(*before, refusals), redis=redis)
 
 
 def test_a_provider_that_refuses_everything_for_good_is_told_to_the_client(tmp_path: Path, redis: str | None) -> None:
@@ -252,19 +272,89 @@ def test_a_full_disk_refuses_what_is_new_serves_what_is_urgent_and_loses_nothing
     play(tmp_path, story, emulator=SLOWLY)
 
 
-@pytest.mark.parametrize("operation", ["upload_file", "create_batch", "get_batch", "download", "delete_file", "chat"])
-def test_a_connection_that_hangs_for_an_hour_holds_nobody_up(tmp_path: Path, redis: str | None, operation: str) -> None:
-    """Half open: the provider takes the call, and nothing ever comes back."""
-    hanging = fault(operation, FaultKind.DELAY, seconds=HOUR)
+@pytest.mark.parametrize("kind", [FaultKind.DELAY, FaultKind.TRICKLE])
+@pytest.mark.parametrize("operation", [name for name in EVERY_CALL if name != "chat"])
+def test_a_connection_that_hangs_or_trickles_for_hours_holds_nobody_up(
+    tmp_path: Path, redis: str | None, operation: str, kind: FaultKind
+) -> None:
+    """Half open: the provider takes the call, and nothing comes back, or a byte now and then."""
+    provider, before = needing(operation)
+    hanging = fault(operation, kind, seconds=2 * HOUR)
 
     async def story(world: World) -> None:
         started = world.now
         answers = await ask_all(world, deadline="4h")
         assert all_are_right(answers)
         assert all(answer.at <= started + 4 * HOUR for answer in answers)
-        await world.settled(within=12 * HOUR)
-        await world.sleep(3 * HOUR)
+        await world.settled(within=30 * HOUR)
+        await world.until(lambda: not world.emulator.faults.listed(), within=2 * HOUR)
+        await world.sleep(4 * HOUR)
+        assert [sync + batch for sync, batch in await bought(world)] == [1] * LINES
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=provider, faults=(*before, hanging), redis=redis)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.DELAY, FaultKind.TRICKLE])
+def test_a_synchronous_call_that_hangs_is_given_up_booked_and_made_again(
+    tmp_path: Path, redis: str | None, kind: FaultKind
+) -> None:
+    """Whether it was billed cannot be known: it is counted, without an amount. A call may take 15 minutes."""
+    hanging = fault("chat", kind, seconds=2 * HOUR, marker="q007")
+
+    async def story(world: World) -> None:
+        started = world.now
+        answers = await ask_all(world, deadline="4h")
+        assert all_are_right(answers)
+        late = [answer.at - started for answer in answers if answer.at > started + 4 * HOUR]
+        assert len(late) <= 1
+        assert max(late, default=0.0) <= 4 * HOUR + 16 * MINUTE
+        (waste,) = world.seen(WasteBooked)
+        assert (waste.row.tier, waste.row.paid_usd) == (Tier.STANDARD, None)
+        await world.settled(within=30 * HOUR)
+
+    never = Settings(turnaround=Stuck(), latency_seconds=1.0, lines_in_flight=0)
+    play(tmp_path, story, emulator=never, faults=(hanging,), redis=redis)
+
+
+def test_a_batch_all_of_whose_lines_failed_has_no_output_file(tmp_path: Path, redis: str | None) -> None:
+    failing = fault("line", FaultKind.STATUS, status=500, count=LINES)
+
+    async def story(world: World) -> None:
+        assert all_are_right(await ask_all(world))
+        await world.settled()
+        first, second = world.seen(BatchSettled)
+        assert (first.refused, second.answered) == (LINES, LINES)
         assert await bought(world) == [(0, 1)] * LINES
         await world.assert_books_agree()
 
-    play(tmp_path, story, emulator=SLOWLY, faults=(hanging,), redis=redis)
+    play(tmp_path, story, emulator=SLOWLY, faults=(failing,), redis=redis)
+
+
+def test_everything_at_once_is_survived_too(tmp_path: Path, redis: str | None) -> None:
+    """Lost replies, refusals, broken files, odd lines and a hidden batch, all in one day."""
+    day = (
+        fault("upload_file", FaultKind.DROP_AFTER),
+        fault("create_batch", FaultKind.DROP_AFTER),
+        fault("list_batches", FaultKind.STATUS, status=500),
+        fault("batch", FaultKind.HIDDEN, seconds=60.0),
+        fault("batch", FaultKind.LATE_OUTPUT, seconds=60.0),
+        fault("batch", FaultKind.DUPLICATED_LINES, lines=3),
+        fault("batch", FaultKind.UNKNOWN_LINES, lines=3),
+        fault("batch", FaultKind.EMPTY_ERROR_FILE_ID),
+        fault("line", FaultKind.NO_RESPONSE),
+        fault("line", FaultKind.STATUS, status=0),
+        fault("download", FaultKind.TRUNCATE),
+        fault("download", FaultKind.STATUS, status=429, seconds=30.0),
+        fault("get_batch", FaultKind.DROP_BEFORE, count=2),
+        fault("delete_file", FaultKind.STATUS, status=500, count=3),
+    )
+
+    async def story(world: World) -> None:
+        assert all_are_right(await ask_all(world, deadline="8h"))
+        await world.settled(within=12 * HOUR)
+        await world.sleep(3 * HOUR)
+        assert [sync + batch for sync, batch in await bought(world)] == [1] * LINES
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY, faults=day, redis=redis)
