@@ -250,6 +250,7 @@ def test_a_stopped_replica_sends_its_clients_to_another(tmp_path: Path) -> None:
 
 
 def test_without_redis_urgent_calls_flow_and_what_was_accepted_is_answered_when_it_is_back(tmp_path: Path) -> None:
+    """Killed and started again; a Redis that stalls is the next test's."""
     with house(tmp_path, 2, turnaround="constant:6000") as made:
         urls = [replica.url for replica in made.replicas]
 
@@ -273,3 +274,25 @@ def test_without_redis_urgent_calls_flow_and_what_was_accepted_is_answered_when_
         assert len(answers) == REQUESTS
         assert [made.bought(text) for text in texts()] == [1] * REQUESTS
         assert made.bought("refused") == 0
+
+
+def test_a_redis_that_stalls_delays_what_waits_and_nothing_else(tmp_path: Path) -> None:
+    """It keeps its connections and answers nothing, for longer than every lease."""
+    with house(tmp_path, 2, turnaround="constant:6000") as made:
+        urls = [replica.url for replica in made.replicas]
+
+        async def story() -> list[str]:
+            asking = asyncio.gather(*(ask(urls[n % 2], text) for n, text in enumerate(texts())))
+            await asyncio.to_thread(made.until_all_are_held)
+            made.redis.freeze()
+            for number in range(4):
+                began = time.monotonic()
+                await ask(urls[number % 2], f"urgent-{number}", deadline=None, retries=0)
+                assert time.monotonic() - began < 5.0
+            with pytest.raises(openai.InternalServerError, match="Urgent calls are served"):
+                await ask(urls[0], "refused", retries=0)
+            made.redis.thaw()
+            return await asking
+
+        assert len(asyncio.run(story())) == REQUESTS
+        assert [made.bought(text) for text in texts()] == [1] * REQUESTS

@@ -563,6 +563,20 @@ def test_a_refused_or_missing_line_queues_its_request_again_at_its_time_and_its_
     _play(open_store, story)
 
 
+def test_a_missing_line_that_may_be_billed_is_booked_once_with_an_unknown_amount(open_store: OpenStore) -> None:
+    async def story(store: Store) -> None:
+        one = request()
+        _, (line,) = await in_flight(store, one)
+        unknown = ledger(line, kind=Purchase.FAILED, paid=None, listed="0")
+        missing = AttemptMissing(line.id, 130.0, ready_at=130.0, tries_spent=1, ledger=unknown)
+        assert await store.apply([missing]) == [Applied()]
+        assert await store.apply([missing]) == [Conflict("missing")]
+        assert [row.paid_usd for row in await store.ledger_rows(one.id)] == [None]
+        assert await _setbacks(store) == {one.id: (130.0, 1)}
+
+    _play(open_store, story)
+
+
 def test_a_line_that_is_refused_while_a_call_is_live_leaves_the_request_calling(open_store: OpenStore) -> None:
     async def story(store: Store) -> None:
         one = request()
