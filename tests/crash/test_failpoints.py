@@ -44,18 +44,43 @@ UNSURE = ["store.InputRevoked", "store.ProvedAbsent"]
 """Effects when the creation of the first batch is lost on its way."""
 CALLED = ["store.CallPlanned", "upstream.call", "store.AttemptAnswered"]
 """Effects when batches do nothing at all and cannot be cancelled: bought synchronously."""
+REFUSED = ["store.AttemptRefused"]
+"""Effects when some lines of the first batch fail at the provider."""
+UNSENT = ["store.UploadLost"]
+"""Effects when the first upload is refused."""
+UNSOLD = ["store.BatchAbandoned"]
+"""Effects when the provider says that it knows no batches."""
+LATE = ["store.AttemptSuperseded"]
+"""Effects when batches bring their answers after those have been bought synchronously."""
+BROKEN = ["store.AttemptLost"]
+"""Effects when the connections of synchronous calls break."""
 HANGING = "stuck:0"
 HALF_STUCK = "stuck:0.5"
 UNVALIDATED = "constant:60"
 LOST = "constant:61"
-FAULTS: dict[str, dict[str, object]] = {
-    LOST: {"operation": "create_batch", "kind": "drop_before"},
-    HANGING: {"operation": "cancel_batch", "kind": "status", "status": 500, "count": None},
-    UNVALIDATED: {"operation": "batch", "kind": "stuck", "state": "validating"},
+FAILING = "constant:62"
+UPLOAD_REFUSED = "constant:63"
+NO_BATCHES = "constant:64"
+TOO_LATE = "constant:12000"
+HANGING_UP = "stuck:0.0"
+UNCANCELLABLE = {"operation": "cancel_batch", "kind": "status", "status": 500, "count": None}
+FAULTS: dict[str, tuple[dict[str, object], ...]] = {
+    LOST: ({"operation": "create_batch", "kind": "drop_before"},),
+    HANGING: (UNCANCELLABLE,),
+    UNVALIDATED: ({"operation": "batch", "kind": "stuck", "state": "validating"},),
+    FAILING: ({"operation": "line", "kind": "status", "status": 500, "count": 3},),
+    UPLOAD_REFUSED: ({"operation": "upload_file", "kind": "status", "status": 503},),
+    NO_BATCHES: ({"operation": "create_batch", "kind": "status", "status": 404},),
+    TOO_LATE: (UNCANCELLABLE,),
+    HANGING_UP: (UNCANCELLABLE, {"operation": "chat", "kind": "drop_after", "count": 3}),
 }
 """What goes wrong at the provider, by its turnaround."""
 MAY_BE_BILLED_TWICE = {"upstream.call.after", "store.AttemptAnswered.before", "store.AttemptAnswered.after"}
 """Synchronous calls have been answered, and not all of that is written down: that they were billed cannot be known."""
+BUYS_TWICE = {HALF_STUCK, TOO_LATE}
+"""Where the kill may cost the time in which a batch was to be harvested, and where a batch is late in any case."""
+HANGS = {HANGING, HANGING_UP}
+"""Where the batch, and its files, stay at the provider for as long as a test lasts."""
 QUICK = {
     *("upstream.upload.after", "upstream.create.after", "store.BatchCreated.after", "store.AttemptAnswered.after"),
     *("store.accept.after", "upstream.delete_file.after", "upstream.call.after", "upstream.cancel.after"),
@@ -86,6 +111,11 @@ def _kills() -> list[object]:
         *(Kill(f"{name}.{side}", UNVALIDATED) for name in MISSING for side in ("before", "after")),
         *(Kill(f"{name}.{side}", LOST) for name in UNSURE for side in ("before", "after")),
         *(Kill(f"{name}.{side}", HANGING) for name in CALLED for side in ("before", "after")),
+        *(Kill(f"{name}.{side}", FAILING) for name in REFUSED for side in ("before", "after")),
+        *(Kill(f"{name}.{side}", UPLOAD_REFUSED) for name in UNSENT for side in ("before", "after")),
+        *(Kill(f"{name}.{side}", NO_BATCHES) for name in UNSOLD for side in ("before", "after")),
+        *(Kill(f"{name}.{side}", TOO_LATE) for name in LATE for side in ("before", "after")),
+        *(Kill(f"{name}.{side}", HANGING_UP) for name in BROKEN for side in ("before", "after")),
     ]
     kills = [replace(kill, store=store) for store in ("sqlite", "valkey") for kill in on_sqlite]
     return [pytest.param(kill, id=str(kill), marks=() if kill.is_quick else (pytest.mark.long,)) for kill in kills]
@@ -108,8 +138,8 @@ def _page(provider: Running, path: str) -> dict[str, object]:
         return shown
 
 
-def _go_wrong(provider: Running, fault: dict[str, object]) -> None:
-    body = json.dumps({"faults": [fault]}).encode()
+def _go_wrong(provider: Running, faults: tuple[dict[str, object], ...]) -> None:
+    body = json.dumps({"faults": faults}).encode()
     with urllib.request.urlopen(provider.url + "/emulator/faults", data=body) as page:
         assert page.status == HTTPStatus.OK
 
@@ -187,7 +217,7 @@ def _die_and_be_judged(tmp_path: Path, kill: Kill, store: str) -> None:
         answers, again = asyncio.run(story(provider, first))
         try:
             assert all(answer.startswith(f"echo: crash-{n:03}") for n, answer in enumerate(answers))
-            assert kill.turnaround == HANGING or asyncio.run(_files_are_gone(provider))
+            assert kill.turnaround in HANGS or asyncio.run(_files_are_gone(provider))
         finally:
             assert stop(again) == 0
             assert first.process.stdout is not None
@@ -195,13 +225,12 @@ def _die_and_be_judged(tmp_path: Path, kill: Kill, store: str) -> None:
         books = asyncio.run(_books(store, tmp_path))
         assert books.states == {RequestState.DONE}
         bought = sum(_bought(provider, f"crash-{n:03}") for n in range(REQUESTS))
-        if kill.point in MAY_BE_BILLED_TWICE and kill.turnaround == HANGING:
+        if kill.turnaround == HANGING_UP or (kill.point in MAY_BE_BILLED_TWICE and kill.turnaround == HANGING):
             assert bought <= REQUESTS + books.unknown
             return
         assert bought == REQUESTS + books.duplicates
         assert books.paid == _bill(provider)[0]
-        if kill.turnaround != HALF_STUCK:  # there the kill may cost the time in which the batch was to be harvested
-            assert books.duplicates == 0
+        assert books.duplicates == 0 or kill.turnaround in BUYS_TWICE
 
 
 async def _files_are_gone(provider: Running) -> bool:
