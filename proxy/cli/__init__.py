@@ -4,6 +4,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.backtest import backtest
+from proxy.cli.explain import explain
 from proxy.cli.look import batches, report, requests, top
 from proxy.cli.policies import check
 from proxy.cli.serve import demo, emulate, serve
@@ -15,5 +16,5 @@ def main() -> None:
     """An OpenAI-compatible proxy that decides, for each request, sync or batch."""
 
 
-for _command in (serve, emulate, demo, backtest, report, requests, batches, top, check):
+for _command in (serve, check, explain, emulate, demo, backtest, report, requests, batches, top):
     main.add_command(_command)

@@ -1,12 +1,13 @@
-"""Running a policy's own tests: each request through the real reading of headers and body, the policy and the planner.
+"""Trying a policy: a described request goes through the real reading of headers and body, the policy and the planner.
 
-Nothing that is learned plays a part, so that a test comes out the same wherever it is run: batches take as long as is
-believed before there is experience, the provider sells what OpenAI sells, and no rate limit is near. The prices are
-those of the price book, but for one model that is there for tests alone, at prices that never change.
+A policy's own tests come out the same wherever they are run: batches take as long as is believed before there is
+experience, the provider sells what OpenAI sells, and no rate limit is near. The prices are those of the price book, but
+for one model that is there for tests alone, at prices that never change. Who asks what a running proxy would decide
+brings its upstream, its settings and what it has learned.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
@@ -45,10 +46,22 @@ _EXAMPLE = PriceBook.from_cost_map({}, {EXAMPLE_MODEL: EXAMPLE_PRICE}, "an examp
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What tests need of the configuration: the zone that local times are in where no policy names one, and prices."""
+    """What a decision needs beside the policy and the request.
+
+    - `prices`, and `timezone`: the zone that local times are in where no policy names one.
+    - `upstream`: what it sells.
+    - `batches`: how long a model's batches take, `prior` what is believed before there is experience.
+    - `observes`: whether nothing is deferred where the policy does not say otherwise.
+    """
 
     prices: PriceBook
     timezone: tzinfo = UTC
+    upstream: UpstreamSettings = _OFFERED
+    planning: planner.Settings = _PLANNING
+    batching: BatchingSettings = _BATCHING
+    batches: Callable[[str], CompletionTimes] = lambda model: _PRIOR  # noqa: ARG005  the field's own shape
+    prior: CompletionTimes = _PRIOR
+    observes: bool = False
 
 
 @cache
@@ -98,14 +111,18 @@ def run_tests(file: PolicyFile, conditions: Conditions) -> list[Outcome]:
 def _run(test: PolicyTest, policy: Policy, conditions: Conditions) -> Outcome:
     now = read_at(test.request.at)(policy.file.timezone or conditions.timezone).timestamp()
     try:
-        terms, decision = _decide(test.request, policy, conditions, now)
+        terms, decision = decide(test.request, policy, conditions, now)
     except ClientFault as fault:
         return Outcome(test, None, refusal=fault.message)
     found = _found(terms, decision, now) | {"refused": _is_refused(terms, decision, test.request.spent_usd)}
     return Outcome(test, decision, tuple(_differences(test.expect, found)))
 
 
-def _decide(asked: Asked, policy: Policy, conditions: Conditions, now: float) -> tuple[Terms, Decision]:
+def decide(asked: Asked, policy: Policy, conditions: Conditions, now: float) -> tuple[Terms, Decision]:
+    """What a policy says of a request that comes at this instant, and what is decided about it.
+
+    Raises `ClientFault` where its client would be told of a mistake.
+    """
     headers, hints = _headers(asked), _hints(asked)
     prices = _EXAMPLE if asked.model == EXAMPLE_MODEL else conditions.prices
     prefix, path = _prefix(asked)
@@ -123,31 +140,38 @@ def _decide(asked: Asked, policy: Policy, conditions: Conditions, now: float) ->
         output_tokens=hints.max_output_tokens,
         local_time=datetime.fromtimestamp(now, conditions.timezone),
     )
-    terms = policy.terms(facts).completed(key_deadline_seconds=asked.key_deadline_seconds, observes=False)
+    terms = policy.terms(facts).completed(key_deadline_seconds=asked.key_deadline_seconds, observes=conditions.observes)
+    sold = conditions.upstream
     decision = planner.decide(
         urgency=urgency,
         terms=terms,
-        offer=planner.Offer(batch=_OFFERED.batch, flex=_OFFERED.flex, endpoints=_OFFERED.batches.endpoints),
+        offer=planner.Offer(
+            batch=sold.batch,
+            flex=sold.flex,
+            endpoints=sold.batches.endpoints,
+            idle=sold.capacity is not None and not sold.batch,
+        ),
         endpoint=path,
         model=asked.model,
         body_bytes=asked.input_tokens * BYTES_PER_TOKEN,
-        line_bytes_max=_OFFERED.batches.body_max_bytes,
+        line_bytes_max=sold.batches.body_max_bytes,
         book=prices,
         now=now,
-        outlook=_outlook(prices, asked.model, now),
+        outlook=_outlook(conditions, prices, asked.model, now),
     )
     return terms, decision
 
 
-def _outlook(prices: PriceBook, model: str, now: float) -> planner.Outlook:
-    """Of an upstream that nothing is known of yet, whose limits are far away."""
+def _outlook(conditions: Conditions, prices: PriceBook, model: str, now: float) -> planner.Outlook:
+    """Of an upstream whose rate limits are far away."""
+    escalate, planning = conditions.batching.escalate, conditions.planning
     known = Experience(
-        batches=_PRIOR,
-        prior=_PRIOR,
-        odds_needed=planner.odds_needed(prices.batch_share(model), _PLANNING.billed_twice_share),
-        call_seconds=_BATCHING.escalate.margin_seconds + _BATCHING.escalate.service_seconds,
-        flex_lead_seconds=_BATCHING.flex.lead_seconds,
-        flex_under_seconds=_PLANNING.flex_under_seconds,
+        batches=conditions.batches(model),
+        prior=conditions.prior,
+        odds_needed=planner.odds_needed(prices.batch_share(model), planning.billed_twice_share),
+        call_seconds=escalate.margin_seconds + escalate.service_seconds,
+        flex_lead_seconds=conditions.batching.flex.lead_seconds,
+        flex_under_seconds=planning.flex_under_seconds,
     )
     return outlook(known, covers=lambda _: True, now=now)
 

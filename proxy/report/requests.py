@@ -11,6 +11,7 @@ from proxy.domain.request import RequestState, RequestView
 from proxy.report.sheet import Column, Field, Format, as_csv, as_json, as_record, as_table
 from proxy.report.view import View
 from proxy.report.wording import DASH, at, dollars, duration, timestamp
+from proxy.wire.explanation import REASONS, decided_before, explain
 
 PAGE = 500
 """Requests that are asked for at once."""
@@ -86,6 +87,30 @@ async def show_request(view: View, request_id: RequestId, form: Format) -> int:
     else:
         view.say("Nothing was bought for it so far.")
     return 0
+
+
+async def explain_request(view: View, request_id: RequestId) -> int:
+    """Say why it got its tier, and what was bought for it. Raises `StoreFault`."""
+    request = await view.reader.get(request_id)
+    purchases = await view.reader.ledger_rows(request_id)
+    if request is None and not purchases:
+        raise StoreFault(f"the store has no request {request_id}, or not any more")
+    if request is not None:
+        for line in explain(decided_before(request)):
+            view.say(line)
+    for row in purchases:
+        view.say(_purchase_line(row, view))
+    return 0
+
+
+def _purchase_line(row: LedgerRow, view: View) -> str:
+    why = "" if row.reason is None else f", because {REASONS[row.reason]} ({row.reason})"
+    observed = "" if row.observed_tier is None else f"; it would have waited at {row.observed_tier}"
+    listed = "" if row.list_usd is None else f" of {dollars(row.list_usd)} at the standard price"
+    paid = f"{dollars(row.paid_usd)}{listed}" if row.paid_usd is not None else "an unknown amount"
+    return (
+        f"bought {timestamp(row.booked_at, view.zone)} under rule {row.policy} at {row.tier} for {paid}{why}{observed}"
+    )
 
 
 async def _find(view: View, wish: Wish) -> list[RequestView]:

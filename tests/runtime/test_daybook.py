@@ -171,7 +171,7 @@ def test_at_midnight_the_day_has_its_first_hour() -> None:
 
 def test_no_saving_is_claimed_where_only_one_amount_is_known() -> None:
     known = LedgerTotal(
-        TenantId("t"), samples.UPSTREAM, "m", Tier.BATCH, Purchase.PRIMARY, 2, 0, 0, 0, Decimal(1), Decimal(2), 0, 0
+        TenantId("t"), samples.UPSTREAM, "m", Tier.BATCH, Purchase.PRIMARY, 2, 0, 0, 0, Decimal(1), Decimal(2), 0, 0, 0
     )
     half_known = replace(known, tier=Tier.PRIORITY, paid_usd=Decimal(0), list_usd=Decimal(5), unknown_paid=2)
     unknown = replace(known, tier=Tier.FLEX, paid_usd=Decimal(0), list_usd=Decimal(0), unknown_paid=2, unknown_list=2)
@@ -194,6 +194,7 @@ def test_what_was_only_observed_is_told_apart() -> None:
         0,
         Decimal(2),
         Decimal(2),
+        0,
         0,
         0,
         observed_rows=1,
