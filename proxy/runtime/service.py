@@ -186,12 +186,7 @@ async def _build(
         webhooks=webhooks,
     )
     state = State(
-        desk=desk,
-        engine=engine,
-        house=house,
-        announcer=announcer,
-        membership=membership,
-        policy_watch=policy_watch,
+        desk=desk, engine=engine, house=house, announcer=announcer, membership=membership, policy_watch=policy_watch
     )
     metrics, watch = Metrics(_known(config, policy_watch)), Watch()
     house.showcase = Showcase(metrics, state, Overviews(state, watch))
