@@ -88,10 +88,10 @@ class LedgerTotal:
     list_usd: Decimal
     unknown_paid: int
     unknown_list: int
-    unpriced: int
     observed_rows: int = 0
     observed_usd: Decimal = Decimal(0)
     observed_list_usd: Decimal = Decimal(0)
+    unpriced: int = 0
     met: int = 0
     missed: int = 0
 
