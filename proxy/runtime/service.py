@@ -188,9 +188,8 @@ async def _build(
     state = State(
         desk=desk, engine=engine, house=house, announcer=announcer, membership=membership, policy_watch=policy_watch
     )
-    metrics, watch = Metrics(_known(config, policy_watch)), Watch()
-    house.showcase = Showcase(metrics, state, Overviews(state, watch))
-    connect(announcer, desk, engine, metrics, watch, house, with_logs=with_logs)
+    metrics = Metrics(_known(config, policy_watch))
+    connect(state, metrics, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(
         host=config.server.host,
@@ -252,13 +251,12 @@ def _known(config: Config, policy_watch: PolicyWatch) -> Known:
     return Known({upstream.name: () for upstream in config.upstreams}, policies)
 
 
-def connect(
-    announcer: Announcer, desk: Desk, engine: Engine, metrics: Metrics, watch: Watch, house: House, *, with_logs: bool
-) -> None:
-    """Who listens to events. Three change what happens next: the engine learns, budgets are used up, and `holds` wakes
-    held clients.
+def connect(state: State, metrics: Metrics, *, with_logs: bool) -> None:
+    """Who listens to events, and what is shown of them. Three change what happens next: the engine learns, budgets are
+    used up, and `holds` wakes held clients.
     """
-    announcer.connect(engine.listen)
+    announcer, desk, house, watch = state.announcer, state.desk, state.house, Watch()
+    announcer.connect(state.engine.listen)
     announcer.connect(desk.mixes.listen)
     announcer.connect(desk.call_times.listen)
     announcer.connect(house.budgets.listen)
@@ -266,6 +264,7 @@ def connect(
     announcer.connect(metrics.listen)
     announcer.connect(watch.journal.listen)
     announcer.connect(watch.tally.listen)
+    house.showcase = Showcase(metrics, state, Overviews(state, watch))
     if with_logs:
         announcer.connect(Logs().listen)
 
