@@ -93,19 +93,27 @@ def hours_of_day(now: float, timezone: tzinfo) -> tuple[float, dict[float, float
 
 
 def sum_up(totals: Iterable[LedgerTotal]) -> Money:
-    """The sums of the page. A saving is only claimed where both amounts are known: rows of a kind of which only one is
-    have none.
-    """
-    purchases = unpriced = 0
-    listed = paid = saved = wasted = observed = Decimal(0)
+    """The sums of the page. A row of no dollars for a request whose time ran out is no purchase, but a deadline."""
+    purchases = unpriced = met = missed = 0
+    listed = paid = wasted = observed = Decimal(0)
     for total in totals:
-        purchases += total.rows
-        unpriced += max(total.unknown_paid, total.unknown_list)
+        purchases += 0 if total.kind is Purchase.EXPIRED else total.rows
+        unpriced += total.unpriced
+        met += total.met
+        missed += total.missed
         listed += total.list_usd
         paid += total.paid_usd
         observed += total.observed_list_usd - total.observed_usd
-        if total.unknown_paid == total.unknown_list:
-            saved += total.list_usd - total.paid_usd
         if total.kind in WASTE:
             wasted += total.paid_usd
-    return Money(purchases, listed, paid, saved, wasted, unpriced, observed)
+    return Money(
+        purchases=purchases,
+        list_usd=listed,
+        paid_usd=paid,
+        saved_usd=listed - paid,
+        wasted_usd=wasted,
+        unpriced=unpriced,
+        observed_usd=observed,
+        met=met,
+        missed=missed,
+    )

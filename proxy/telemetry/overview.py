@@ -19,10 +19,11 @@ from proxy.telemetry.journal import Decided
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """Ledger rows, summed. `saved_usd` is list price minus paid, without purchases of which only one is known.
+    """Ledger rows, summed. `saved_usd` is list price minus paid.
 
     `wasted_usd` is the part of what was paid that delivered nothing (duplicates and failures); `unpriced` counts the
-    purchases with an amount that is unknown. `observed_usd` would have been saved where waiting was only observed.
+    purchases whose amounts are not both known, for which no saving is claimed. `observed_usd` would have been saved
+    where waiting was only observed. `met` and `missed` are deadlines.
     """
 
     purchases: int
@@ -32,6 +33,8 @@ class Money:
     wasted_usd: Decimal
     unpriced: int
     observed_usd: Decimal
+    met: int
+    missed: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class Tally:
         outcome = outcome_of(event.status)
         self._count(event.tier, outcome, event.finished_at)
         if event.deadline_at is not None and outcome is not OutcomeLabel.CANCELLED:
-            self._judge(in_time=event.finished_at <= event.deadline_at)
+            self._judge(in_time=event.row.booked_at <= event.deadline_at)  # as the ledger has it
 
     def _on_finished(self, event: RequestFinished) -> None:
         if event.tier is not None:

@@ -162,7 +162,7 @@ def test_the_page_shows_what_is_in_the_ledger_and_goes_on_showing_it(
     with urllib.request.urlopen(proxy.url + "/metrics") as page:
         metrics = page.read().decode()
     met = re.findall(r'^standby_deadline_results_total\{.*result="met".*\} (.*)$', metrics, re.MULTILINE)
-    assert number(browser, "met") == sum(float(value) for value in met)
+    assert number(browser, "met") == number(browser, "met today") == sum(float(value) for value in met)
     assert "deadline allows" in text_of(browser, "decisions")
     assert "no deadline" in text_of(browser, "decisions")
     assert "a batch is completed" in text_of(browser, "happenings")

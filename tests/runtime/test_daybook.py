@@ -169,37 +169,40 @@ def test_at_midnight_the_day_has_its_first_hour() -> None:
     assert hours_of_day(midnight, UTC) == (midnight, {midnight: midnight + 3600})
 
 
-def test_no_saving_is_claimed_where_only_one_amount_is_known() -> None:
-    known = LedgerTotal(
-        TenantId("t"), samples.UPSTREAM, "m", Tier.BATCH, Purchase.PRIMARY, 2, 0, 0, 0, Decimal(1), Decimal(2), 0, 0, 0
-    )
-    half_known = replace(known, tier=Tier.PRIORITY, paid_usd=Decimal(0), list_usd=Decimal(5), unknown_paid=2)
-    unknown = replace(known, tier=Tier.FLEX, paid_usd=Decimal(0), list_usd=Decimal(0), unknown_paid=2, unknown_list=2)
-    wasted = replace(known, kind=Purchase.DUPLICATE, rows=1, paid_usd=Decimal("0.25"), list_usd=Decimal(0))
-    money = sum_up([known, half_known, unknown, wasted])
+KNOWN = LedgerTotal(
+    tenant=TenantId("t"),
+    upstream=samples.UPSTREAM,
+    model="m",
+    tier=Tier.BATCH,
+    kind=Purchase.PRIMARY,
+    rows=2,
+    input_tokens=0,
+    cached_tokens=0,
+    output_tokens=0,
+    paid_usd=Decimal(1),
+    list_usd=Decimal(2),
+    unknown_paid=0,
+    unknown_list=0,
+    unpriced=0,
+    met=2,
+)
+
+
+def test_waste_lessens_the_saving_and_what_has_no_price_is_counted() -> None:
+    unknown = replace(KNOWN, paid_usd=Decimal(0), list_usd=Decimal(0), unknown_paid=1, unknown_list=2, unpriced=2)
+    wasted = replace(KNOWN, kind=Purchase.DUPLICATE, rows=1, paid_usd=Decimal("0.25"), list_usd=Decimal(0), met=0)
+    money = sum_up([KNOWN, unknown, wasted])
     assert (money.saved_usd, money.paid_usd, money.wasted_usd) == (Decimal("0.75"), Decimal("1.25"), Decimal("0.25"))
-    assert (money.purchases, money.unpriced, money.list_usd) == (7, 4, Decimal(7))
+    assert (money.purchases, money.unpriced, money.list_usd, money.met) == (5, 2, Decimal(2), 4)
+
+
+def test_a_request_whose_time_ran_out_is_a_missed_deadline_and_no_purchase() -> None:
+    expired = replace(KNOWN, kind=Purchase.EXPIRED, paid_usd=Decimal(0), list_usd=Decimal(0), met=0, missed=2)
+    money = sum_up([KNOWN, expired])
+    assert (money.purchases, money.met, money.missed) == (2, 2, 2)
 
 
 def test_what_was_only_observed_is_told_apart() -> None:
-    observed = LedgerTotal(
-        TenantId("t"),
-        samples.UPSTREAM,
-        "m",
-        Tier.STANDARD,
-        Purchase.PRIMARY,
-        2,
-        0,
-        0,
-        0,
-        Decimal(2),
-        Decimal(2),
-        0,
-        0,
-        0,
-        observed_rows=1,
-        observed_usd=Decimal("0.5"),
-        observed_list_usd=Decimal(1),
-    )
+    observed = replace(KNOWN, observed_rows=1, observed_usd=Decimal("0.5"), observed_list_usd=Decimal(1))
     money = sum_up([observed])
-    assert (money.saved_usd, money.observed_usd) == (Decimal(0), Decimal("0.5"))
+    assert (money.saved_usd, money.observed_usd) == (Decimal(1), Decimal("0.5"))

@@ -68,8 +68,9 @@ def test_a_deadline_is_met_by_an_answer_in_time_be_it_an_error(
 
 
 def test_an_urgent_call_has_a_deadline_only_when_its_client_named_one(samples: Samples) -> None:
-    in_time = replace(samples.call, deadline_at=samples.call.finished_at)
-    late = replace(samples.call, deadline_at=samples.call.finished_at - 1)
+    assert samples.call.row is not None
+    in_time = replace(samples.call, deadline_at=samples.call.row.booked_at)
+    late = replace(samples.call, deadline_at=samples.call.row.booked_at - 1)
     left = replace(late, status=499)
     tally = counted(samples.call, in_time, late, left)
     assert (tally.deadlines_met, tally.deadlines_missed) == (1, 1)
