@@ -29,7 +29,7 @@ def unheard(desk: Desk, batches: Iterable[Batch], now: float) -> Collection[Batc
     suspects = {
         batch.id
         for batch in batches
-        if (batch.state is BatchState.IN_FLIGHT and batch.due_at < now - AWAY_SECONDS)
+        if (batch.state in {BatchState.IN_FLIGHT, BatchState.ENDED} and batch.due_at < now - AWAY_SECONDS)
         or (batch.state is BatchState.ENDED and batch.id in memory)
     }
     for batch_id in memory.keys() - suspects:

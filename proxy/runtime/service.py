@@ -113,7 +113,8 @@ async def running(
                 auto_decompress=False,
                 max_line_size=HEADER_BYTES_MAX,
                 max_field_size=HEADER_BYTES_MAX,
-            )
+            ),
+            shutdown_timeout=config.server.drain_seconds,
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -317,7 +318,7 @@ async def _drain(service: Service, runner: web.ServerRunner, working: asyncio.Ta
         await site.stop()
     service.house.holds.wake_all()
     service.engine.drain()
-    await asyncio.wait({working}, timeout=drain_seconds)
+    await asyncio.gather(asyncio.wait({working}, timeout=drain_seconds), service.house.arrivals.end(drain_seconds))
     working.cancel()
     await runner.shutdown()
     await service.house.bookings.flush()

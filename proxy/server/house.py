@@ -17,6 +17,7 @@ from proxy.routing.planner import Outlook
 from proxy.routing.policy import Policy
 from proxy.routing.pricing import PriceBook
 from proxy.server.accounts import Account, Accounts
+from proxy.server.arrivals import Arrivals
 from proxy.server.auth import Doorman
 from proxy.server.booking import Bookings
 from proxy.server.budgets import Budgets
@@ -74,6 +75,7 @@ class House:
     hop: str
     observes: bool = False
     billed_twice_share: float = 0.0
+    arrivals: Arrivals = field(default_factory=Arrivals)
     draining: bool = False
     calls_under_way: int = field(default=0)
     showcase: Showcase = field(init=False)

@@ -49,7 +49,7 @@ async def relay(
                 request.method,
                 upstream.url(exchange.path),
                 headers=_request_headers(house, exchange, upstream),
-                data=_payload(exchange),
+                data=_payload(house, exchange),
                 allow_redirects=False,
                 timeout=upstream.relay_timeout,
             ) as answer,
@@ -169,10 +169,16 @@ def _narrow_encodings(headers: CIMultiDict[str], readable: str) -> None:
         headers["Accept-Encoding"] = readable
 
 
-def _payload(exchange: Exchange) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
+def _payload(house: House, exchange: Exchange) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
     if exchange.body is not None:
         return sendable(exchange.body)
-    return exchange.request.content.iter_any() if exchange.request.body_exists else None
+    return _arriving(house, exchange) if exchange.request.body_exists else None
+
+
+async def _arriving(house: House, exchange: Exchange) -> AsyncIterator[bytes]:
+    with house.arrivals.reading(exchange.request):
+        async for chunk in exchange.request.content.iter_any():
+            yield chunk
 
 
 def _response_headers(

@@ -47,9 +47,8 @@ class Day:
 
 def draw(seed: int) -> Day:
     chance = Random(seed)
-    turnarounds: list[Turnaround] = [Constant(chance.uniform(60.0, 5 * HOUR)), Stuck(done_share=chance.random())]
     return Day(
-        turnaround=chance.choice(turnarounds),
+        turnaround=Constant(chance.uniform(60.0, 5 * HOUR)) if chance.random() < 0.5 else Stuck(chance.random()),
         faults=tuple(_fault(chance) for _ in range(chance.randrange(4, 20))),
         asks=tuple((chance.uniform(0.0, HOUR), chance.choice(DEADLINES)) for _ in range(REQUESTS)),
         away_seconds=tuple(chance.choice([5.0, MINUTE, HOUR, 3 * HOUR]) for _ in range(LIVES - 1)),
