@@ -19,6 +19,7 @@ batching:
   backoff: 0.2s
   backoff_max: 2s
   settle: 1s
+  catch_up: 1.5s
   cut: {age: 0.5s, age_share: 0.1, deadline_near: 5s}
   poll: {min: 0.2s, max: 1s, closing: 0.2s, deadline_lead: 2s}
   escalate: {margin: 1.5s, service: 0.5s, cancel_lead: 1s, cancel_notice: 1s}

@@ -16,25 +16,25 @@ from proxy.upstream.interface import ProviderBatch
 
 CLOCK_SKEW_SECONDS = 300.0
 """How far the provider's clock may be behind ours before its list is searched too short."""
-AWAY_SECONDS = 60.0
 
 
 def unheard(desk: Desk, batches: Iterable[Batch], now: float) -> Collection[BatchId]:
     """Batches that should have been asked about long ago, and are being asked or collected now: whoever looked after
     them was away. They may be done, and what they have brought comes before buying it again, or giving it up.
 
-    That waits no longer than `AWAY_SECONDS`: whoever is late already need not wait for a provider that does not answer.
+    That does not wait for long: whoever is late already need not wait for a provider that does not answer.
     """
+    catch_up_seconds = desk.settings.catch_up_seconds
     memory = desk.memory.unheard_since
     suspects = {
         batch.id
         for batch in batches
-        if (batch.state in {BatchState.IN_FLIGHT, BatchState.ENDED} and batch.due_at < now - AWAY_SECONDS)
+        if (batch.state in {BatchState.IN_FLIGHT, BatchState.ENDED} and batch.due_at < now - catch_up_seconds)
         or (batch.state is BatchState.ENDED and batch.id in memory)
     }
     for batch_id in memory.keys() - suspects:
         del memory[batch_id]
-    return {batch_id for batch_id in suspects if now <= memory.setdefault(batch_id, now) + AWAY_SECONDS}
+    return {batch_id for batch_id in suspects if now <= memory.setdefault(batch_id, now) + catch_up_seconds}
 
 
 async def match_or_revoke(desk: Desk, batch: Batch) -> None:

@@ -19,6 +19,8 @@ class Settings:
     - `calls_max`: synchronous calls for deferred requests under way at once.
     - `settle_seconds`: how long after a lost reply the provider's list is trusted to show a created batch.
     - `vanish_seconds`: how long a new batch may answer 404 before it counts as lost.
+    - `catch_up_seconds`: a batch that should have been asked about so long ago is asked, and collected if it is done,
+      before its lines are bought again or given up; they wait no longer than this for it.
     - `absent_output_seconds`: how long a completed batch may lack its files.
     - `collect_tries`: how often broken result files are read again before what is missing counts as missing.
     - `backoff_seconds`, `backoff_max_seconds`: after a failed step, doubling.
@@ -35,6 +37,7 @@ class Settings:
     calls_max: int = 64
     settle_seconds: float = 30.0
     vanish_seconds: float = 300.0
+    catch_up_seconds: float = 60.0
     absent_output_seconds: float = 120.0
     collect_tries: int = 5
     backoff_seconds: float = 2.0
