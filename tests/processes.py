@@ -112,3 +112,11 @@ def standby(folder: Path, provider: Running, *options: str, config: str = FAST_C
         yield running
     finally:
         stop(running)
+
+
+def until_paused(pid: int) -> None:
+    """Wait until a process has been stopped by a failpoint."""
+    give_up_at = time.monotonic() + 20
+    while "T (stopped)" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < give_up_at, "was never paused"
+        time.sleep(0.05)

@@ -299,19 +299,21 @@ class Engine:
     def _start_chores(self, now: float, group: asyncio.TaskGroup) -> None:
         if now < self._swept_at + self._desk.settings.sweep_seconds or self._chores:
             return
-        self._swept_at = now
-        task = group.create_task(self._sweep(now), name="sweep")
+        is_first, self._swept_at = math.isinf(self._swept_at), now
+        task = group.create_task(self._sweep(now, is_first=is_first), name="sweep")
         self._chores["sweep"] = task
         self._busy[HOUSEKEEPING] += 1
         task.add_done_callback(lambda _: self._ended(self._chores, "sweep", HOUSEKEEPING, looks=False))
 
-    async def _sweep(self, now: float) -> None:
+    async def _sweep(self, now: float, *, is_first: bool) -> None:
+        """Delete what is not wanted any more; but after a start, first let everybody fetch what has long been there."""
         self._orphans_suspected = True
         await self._attempt("remember", learn.remember(self._desk, self._membership.lanes))
         await self._attempt("recall", learn.recall(self._desk))
         if not self._desk.keeps(HOUSEKEEPING):
             return
-        await self._attempt("sweep_store", clean.sweep_store(self._desk, now))
+        if not is_first:
+            await self._attempt("sweep_store", clean.sweep_store(self._desk, now))
         await self._attempt("sweep_files", clean.sweep_files(self._desk, now))
 
     async def _attempt(self, name: str, work: Coroutine[None, None, None]) -> bool:

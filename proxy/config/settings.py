@@ -27,6 +27,7 @@ from proxy.routing.ratelimit import Settings as LimitSettings
 from proxy.routing.terms import Mode
 from proxy.server.auth import KEY_HEADERS, OperatorKey, ProxyKey
 from proxy.server.settings import Settings as ServerSettings
+from proxy.server.settings import VirtualSettings
 from proxy.telemetry.tracing import Settings as TracingSettings
 from proxy.wire.durations import parse_duration
 from proxy.wire.lines import BATCH_ENDPOINTS, STRIPPED
@@ -250,6 +251,7 @@ class Config:
     mode: Mode = Mode.ENFORCE
     planner: PlannerSettings = field(default_factory=PlannerSettings)
     batching: BatchingSettings = field(default_factory=BatchingSettings)
+    virtual_batches: VirtualSettings = field(default_factory=VirtualSettings)
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     cost_map: Path | None = None
     timezone: tzinfo = UTC

@@ -308,6 +308,20 @@ class NativeBatchBooked:
 
 
 @dataclass(frozen=True, slots=True)
+class VirtualBatchMoved:
+    """A batch that Standby runs itself has come into another status, in OpenAI's words. The counts are its lines."""
+
+    batch_id: str
+    tenant: TenantId
+    endpoint: str
+    status: str
+    total: int
+    completed: int
+    failed: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookCalled:
     """A client's webhook was told of a final request. `status` is what it answered, None when nothing came; `error` is
     why it counts as failed, empty when it does not. `retry_at` is None when it will not be called again.
@@ -369,6 +383,7 @@ AnyEvent = (
     | RateLimited
     | ShadowLimited
     | StepFailed
+    | VirtualBatchMoved
     | WebhookCalled
     | NativeBatchBooked
     | BatchTierLost

@@ -7,6 +7,7 @@ instant before it and one for the instant after it:
     upstream.create.before          upstream.create.after            a call of `upstream.interface`
     store.BatchCreated.before       store.BatchCreated.after         a move (`domain.moves`), with others or alone
     store.accept.before             store.accept.after               another change of the store
+    shelf.put.before                shelf.put.after                  a change of its shelf
 """
 
 import functools
@@ -21,6 +22,7 @@ from proxy.domain.moves import Move, MoveResult
 VARIABLE = "STANDBY_FAILPOINT"
 _UPSTREAM_EFFECTS = ("upload", "create", "retrieve", "cancel", "delete_file", "call")
 _STORE_EFFECTS = ("accept", "delivered", "book")
+_SHELF_EFFECTS = ("put", "put_part", "remove")
 
 
 class Failpoint:
@@ -61,6 +63,7 @@ def arm(failpoint: Failpoint | None, store: object, upstreams: Iterable[object])
     for upstream in upstreams:
         _wrap(upstream, "upstream", _UPSTREAM_EFFECTS, failpoint)
     _wrap(store, "store", _STORE_EFFECTS, failpoint)
+    _wrap(getattr(store, "shelf", None), "shelf", _SHELF_EFFECTS, failpoint)
     setattr(store, "apply", _watched_apply(getattr(store, "apply"), failpoint))  # noqa: B009, B010  one of any class
 
 

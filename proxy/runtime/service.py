@@ -48,6 +48,7 @@ from proxy.server.booking import Bookings
 from proxy.server.budgets import Budgets
 from proxy.server.house import House
 from proxy.server.leavers import Leavers
+from proxy.server.virtual_runner import Runner
 from proxy.store.interface import Heard, Store, Word
 from proxy.telemetry.fanout import Announcer
 from proxy.telemetry.logs import Logs
@@ -75,6 +76,7 @@ class Service:
     membership: Membership
     announcer: Announcer
     policy_watch: PolicyWatch
+    virtual: Runner
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -124,6 +126,7 @@ async def running(
                 background.create_task(service.house.leavers.run(), name="leavers"),
                 background.create_task(service.house.webhooks.run(), name="webhooks"),
                 background.create_task(service.house.budgets.run(), name="budgets"),
+                background.create_task(service.virtual.run(), name="virtual batches"),
                 background.create_task(service.policy_watch.run(), name="policy watch"),
                 background.create_task(_watch_lag(service.state, clock), name="lag"),
                 background.create_task(service.membership.run(service.engine.poke), name="membership"),
@@ -186,11 +189,13 @@ async def _build(
         doorman=build_doorman(config, vault, accounts, read_operator_key(config, environ)),
         webhooks=webhooks,
     )
+    virtual = Runner(house, lambda: membership.keeps(HOUSEKEEPING))
     state = State(
         desk=desk, engine=engine, house=house, announcer=announcer, membership=membership, policy_watch=policy_watch
     )
     metrics = Metrics(_known(config, policy_watch))
     connect(state, metrics, with_logs=with_logs)
+    announcer.connect(virtual.listen)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(
         host=config.server.host,
@@ -203,6 +208,7 @@ async def _build(
         membership=membership,
         announcer=announcer,
         policy_watch=policy_watch,
+        virtual=virtual,
     )
 
 
@@ -220,6 +226,7 @@ def _house(
     holds = Holds()
     return House(
         settings=config.server,
+        virtual=config.virtual_batches,
         store=desk.store,
         vault=desk.vault,
         doorman=doorman,
@@ -286,6 +293,7 @@ def _hears(service: Service) -> Callable[[Heard], None]:
         match heard.word:
             case Word.FINISHED:
                 house.holds.wake(heard.request_id)
+                service.virtual.ended(heard.request_id)
             case Word.RETURNED:
                 house.leavers.came_back(heard.request_id)
             case Word.CHANGED:

@@ -29,18 +29,29 @@ class Account:
         """
         auth = self.auth or caller.auth
         if auth is None:
-            raise ClientFault(
-                f"The upstream {self.upstream.name!r} has no configured credential, and the call brings none.",
-                status=UNAUTHORIZED,
-                code="missing_api_key",
-            )
+            raise self._no_credential()
         return auth
 
     async def keeps(self, caller: Caller, vault: Vault) -> CredentialId:
         """The credential's id, durable where it is the client's own."""
         if self.auth is not None or caller.auth is None:
-            return self.credential_id
+            return self.credential_for(None)
         return await vault.keep(caller.auth)
+
+    def credential_for(self, own: CredentialId | None) -> CredentialId:
+        """What buys for a client that has this credential of its own. Raises `ClientFault` 401 when nothing does."""
+        if self.auth is not None:
+            return self.credential_id
+        if own is None:
+            raise self._no_credential()
+        return own
+
+    def _no_credential(self) -> ClientFault:
+        return ClientFault(
+            f"The upstream {self.upstream.name!r} has no configured credential, and the call brings none.",
+            status=UNAUTHORIZED,
+            code="missing_api_key",
+        )
 
 
 class Accounts:

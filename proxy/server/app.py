@@ -6,7 +6,7 @@ from aiohttp import web
 
 from proxy.domain.errors import ClientFault, StoreFault
 from proxy.domain.events import RequestRejected
-from proxy.server import admin, deferred, intake, models, operator
+from proxy.server import admin, deferred, intake, models, operator, virtual_batches
 from proxy.server.auth import Caller
 from proxy.server.house import House
 from proxy.server.replies import UNAVAILABLE, fail, refuse
@@ -60,6 +60,9 @@ class App:
         listed = await models.serve(house, request.method, caller, resource.rstrip("/"))
         if listed is not None:
             return listed
+        own_batch = await virtual_batches.serve(house, request, caller, resource.rstrip("/"), dict(parse_qsl(query)))
+        if own_batch is not None:
+            return own_batch
         return await intake.serve(house, request, caller, prefix, path)
 
     async def _deferred(

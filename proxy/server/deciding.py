@@ -17,7 +17,10 @@ from proxy.wire.body import BodyHints, estimate_tokens
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call that a decision is wanted for. `key_deadline_seconds` is its key's own default."""
+    """One call that a decision is wanted for. `key_deadline_seconds` is its key's own default.
+
+    `waits`: nobody waits for it, so that it may wait for idle capacity also where nobody knows how much there is.
+    """
 
     tenant: TenantId
     key: str
@@ -30,6 +33,7 @@ class Asked:
     headers: Mapping[str, str]
     urgency: Urgency
     at: float
+    waits: bool = False
 
 
 def decide(house: House, asked: Asked) -> Decision:
@@ -58,7 +62,7 @@ def decide(house: House, asked: Asked) -> Decision:
             batch=house.batch_is_sold(asked.account, asked.at),
             flex=sold.flex,
             endpoints=sold.endpoints,
-            idle=sold.capacity is not None and not sold.batch,
+            idle=(asked.waits or sold.capacity is not None) and not sold.batch,
         ),
         endpoint=asked.endpoint,
         model=asked.model,

@@ -22,7 +22,7 @@ from proxy.server.auth import Doorman
 from proxy.server.booking import Bookings
 from proxy.server.budgets import Budgets
 from proxy.server.leavers import Leavers
-from proxy.server.settings import Settings
+from proxy.server.settings import Settings, VirtualSettings
 from proxy.store.interface import Store
 from proxy.store.vault import Vault
 from proxy.telemetry.overview import Overview
@@ -52,6 +52,7 @@ class House:
     """
 
     settings: Settings
+    virtual: VirtualSettings
     store: Store
     vault: Vault
     doorman: Doorman

@@ -21,6 +21,7 @@ from proxy.server.exchange import Exchange
 from proxy.server.hold import Held, hold
 from proxy.server.house import House
 from proxy.server.models import is_about_models, model_in
+from proxy.server.receive import read_body, retry_count
 from proxy.server.unpack import unpacked_request
 from proxy.server.urgent import serve_at_once
 from proxy.wire import webhooks
@@ -51,10 +52,8 @@ BUYING = SELLING | {
     "/v1/responses/input_tokens",
 }
 """Routes whose answer is all that a call gets, and all that it changes."""
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TAKE_IN_SECONDS = 15.0
 """A client whose request the store has not taken by then is told so."""
-TOO_LARGE = 413
 FORBIDDEN = 403
 
 
@@ -66,7 +65,8 @@ async def serve(
     endpoint = path.partition("?")[0].rstrip("/")
     if not caller.whole_account:
         _refuse_whole_account(request, endpoint)
-    body = await _read(house, request) if _is_selling(request, endpoint) else None
+    is_selling = _is_selling(request, endpoint)
+    body = await read_body(house.arrivals, request, house.settings.body_max_bytes) if is_selling else None
     hints = None if body is None else read_hints(_plain(house, request, body))
     model = (hints.model if hints else None) or ""
     account = house.accounts.of(model or model_in(endpoint))
@@ -109,28 +109,6 @@ def _refuse_whole_account(request: web.BaseRequest, endpoint: str) -> None:
 
 def _is_selling(request: web.BaseRequest, endpoint: str) -> bool:
     return request.method == "POST" and endpoint in SELLING
-
-
-async def _read(house: House, request: web.BaseRequest) -> bytes:
-    """The body, up to the limit."""
-    limit = house.settings.body_max_bytes
-    if request.content_length is not None and request.content_length > limit:
-        raise _too_large(limit)
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-        request.transport.write(CONTINUE)
-    chunks: list[bytes] = []
-    size = 0
-    with house.arrivals.reading(request):
-        async for chunk in request.content.iter_any():
-            size += len(chunk)
-            if size > limit:
-                raise _too_large(limit)
-            chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _too_large(limit: int) -> ClientFault:
-    return ClientFault(f"The body is larger than the limit of {limit} bytes.", status=TOO_LARGE, code="body_too_large")
 
 
 def _plain(house: House, request: web.BaseRequest, body: bytes) -> bytes:
@@ -194,7 +172,7 @@ async def _take_in(house: House, exchange: Exchange) -> tuple[Request, Attached]
         async with asyncio.timeout(TAKE_IN_SECONDS):
             new = await _request(house, exchange)
             attached = await accept_or_attach(
-                house.store, new, retry_count=_retry_count(exchange.request), is_held=house.holds.is_held
+                house.store, new, retry_count=retry_count(exchange.request), is_held=house.holds.is_held
             )
             if attached.by is not None:
                 await house.store.returned(attached.request_id)
@@ -267,8 +245,3 @@ async def _deliver(house: House, exchange: Exchange, urgency: Urgency, request_i
     return await hold(house, held) or await accepted(
         house, exchange.caller.tenant, request_id, best_effort=exchange.decision.best_effort
     )
-
-
-def _retry_count(request: web.BaseRequest) -> int:
-    said = request.headers.get("x-stainless-retry-count", "")
-    return int(said) if said.isdecimal() else 0

@@ -17,6 +17,7 @@ from proxy.server.exchange import Exchange
 from proxy.server.house import House
 from proxy.server.native import book_ended, shows_batches
 from proxy.server.outcome import Outcome, describe, row_of
+from proxy.server.receive import go_on
 from proxy.server.replies import BAD_GATEWAY, fail
 from proxy.server.unpack import unpacked
 from proxy.upstream.http import sendable, upstream_faults
@@ -172,7 +173,10 @@ def _narrow_encodings(headers: CIMultiDict[str], readable: str) -> None:
 def _payload(house: House, exchange: Exchange) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
     if exchange.body is not None:
         return sendable(exchange.body)
-    return _arriving(house, exchange) if exchange.request.body_exists else None
+    if not exchange.request.body_exists:
+        return None
+    go_on(exchange.request)
+    return _arriving(house, exchange)
 
 
 async def _arriving(house: House, exchange: Exchange) -> AsyncIterator[bytes]:

@@ -1,10 +1,45 @@
 """The server's own settings."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from proxy.wire import patience
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualSettings:
+    """Batches that Standby runs itself.
+
+    - `enabled`: serve all of `/v1/files` and `/v1/batches` here, instead of passing them on.
+    - `file_max_bytes`, `lines_max`: of one file.
+    - `line_max_bytes`: of one line.
+    - `open_max`: how many lines of one batch wait to be bought at once; the others are still in its file.
+    - `batches_max`: how many batches of one tenant may be under way.
+    - `grace_seconds`: how long a batch that is cancelled, or whose time is over, waits for calls that are under way.
+    - `retention_seconds`: how long files and ended batches are kept, and the longest completion window.
+    - `look_seconds`: how often it is looked for what is to be done.
+    """
+
+    enabled: bool = False
+    file_max_bytes: int = 200_000_000
+    lines_max: int = 50_000
+    line_max_bytes: int = 16 * 2**20
+    open_max: int = 1_000
+    batches_max: int = 100
+    grace_seconds: float = 600.0
+    retention_seconds: float = 7 * 86_400.0
+    look_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("file_max_bytes", "lines_max", "line_max_bytes", "open_max", "batches_max"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is no limit to work under; give at least 1")
+        if not 0 < self.look_seconds < math.inf:
+            raise ValueError("look_seconds: must be more than 0 seconds, such as 1s")
+        if self.retention_seconds <= 0:
+            raise ValueError("retention_seconds: must be more than 0 seconds, such as 7d")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from proxy.store import codec, sqlite_moves, sqlite_reads
 from proxy.store.interface import Accepted, Credential, Existing, Heard
 from proxy.store.sqlite_inline import InlineWorker
 from proxy.store.sqlite_reader import BUSY_MILLISECONDS, SCHEMA_VERSION, SqliteReader
-from proxy.store.sqlite_shelf import SqliteShelf
+from proxy.store.sqlite_shelf import Result, SqliteShelf
 from proxy.store.sqlite_writer import Worker
 
 CHANGES_KEPT = 100_000
@@ -48,10 +48,7 @@ class SqliteStore(SqliteReader):
         self._durable = durable
         self._lock: int | None = None
         self._writer: Worker | InlineWorker | None = None
-
-    @property
-    def shelf(self) -> SqliteShelf:
-        return SqliteShelf(self._writes.do, self._reads.do)
+        self.shelf = SqliteShelf(self._write, self._read)
 
     async def start(self) -> None:
         with self._clock.hold():
@@ -169,6 +166,12 @@ class SqliteStore(SqliteReader):
 
     async def sweep(self, *, now: float, retention_seconds: float, limit: int) -> int:
         return await self._writes.do(lambda db: _sweep(db, now, retention_seconds, limit))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._writes.do(work)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._reads.do(work)
 
     @property
     def _writes(self) -> Worker | InlineWorker:

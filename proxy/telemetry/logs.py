@@ -40,6 +40,7 @@ from proxy.domain.events import (
     ShadowLimited,
     StepFailed,
     StoreWarned,
+    VirtualBatchMoved,
     WasteBooked,
     WebhookCalled,
 )
@@ -97,6 +98,11 @@ LINES: Mapping[type[AnyEvent], _Line] = {
     BatchFilesDeleted: _Line(logging.DEBUG, "batch.files_deleted", ("batch_id", "files")),
     RateLimited: _Line(logging.WARNING, "upstream.rate_limited", (*_PAIR, "limit")),
     ShadowLimited: _Line(logging.DEBUG, "shadow.rate_limited", (*_PAIR, "limit")),
+    VirtualBatchMoved: _Line(
+        logging.INFO,
+        "virtual_batch.moved",
+        ("batch_id", "tenant", "endpoint", "status", "total", "completed", "failed"),
+    ),
     WebhookCalled: _Line(logging.INFO, "webhook.called", ("request_id", "host", "status", "error", "retry_at")),
     StepFailed: _Line(logging.WARNING, "step.failed", ("step", "upstream", "batch_id", "error", "retry_at")),
     BatchTierLost: _Line(logging.WARNING, "upstream.batch_tier_lost", ("upstream", "retry_at")),

@@ -45,6 +45,7 @@ from proxy.domain.events import (
     ShadowLimited,
     StepFailed,
     StoreWarned,
+    VirtualBatchMoved,
     WasteBooked,
     WebhookCalled,
 )
@@ -147,6 +148,7 @@ class Metrics:
             RateLimited: self._on_rate_limited,
             ShadowLimited: self._on_shadow_limited,
             StepFailed: self._on_step_failed,
+            VirtualBatchMoved: self._on_virtual_moved,
             WebhookCalled: self._on_webhook_called,
             BatchTierLost: self._on_tier_lost,
             PolicyReloaded: self._on_reloaded,
@@ -243,6 +245,9 @@ class Metrics:
 
     def _on_shadow_limited(self, event: ShadowLimited) -> None:
         self._series.shadow_limited.of(event.upstream, self._model(event.model), event.limit).inc()
+
+    def _on_virtual_moved(self, event: VirtualBatchMoved) -> None:
+        self._series.virtual_batches.of(event.status).inc()
 
     def _on_webhook_called(self, event: WebhookCalled) -> None:
         self._series.webhooks.of("failed" if event.error else "delivered").inc()

@@ -100,6 +100,9 @@ class Series:
         self.webhooks = self._counter(
             "standby_webhooks_total", "Calls of clients' webhooks; one that failed is tried again.", "outcome"
         )
+        self.virtual_batches = self._counter(
+            "standby_virtual_batches_total", "Batches that Standby runs itself, by the status they came into.", "status"
+        )
         self.durations = self._histogram(
             "standby_request_duration_seconds",
             "From a request's arrival to its answer.",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from decimal import Decimal
@@ -10,7 +11,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.processes import Running, emulator, standby
+from tests.processes import FAST_CONFIG, Running, emulator, standby
 
 pytestmark = pytest.mark.clients
 DEADLINE = {"X-Deadline": "60s"}
@@ -143,3 +144,61 @@ def test_mixed_calls_of_the_async_client_are_all_right_and_the_books_agree(tmp_p
     assert account["tiers"]["batch"]["requests"] == 48
     assert account["tiers"]["standard"]["requests"] == 12
     assert abs(spent - Decimal(account["total"]["usd"])) < Decimal("0.00000001")
+
+
+def _lines(count: int) -> bytes:
+    url = "/v1/chat/completions"
+    lines = [
+        {"custom_id": str(n), "method": "POST", "url": url, "body": {"model": MODEL, "messages": _say(f"line {n}")}}
+        for n in range(count)
+    ]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def test_a_virtual_batch_is_like_the_providers_own(tmp_path: Path) -> None:
+    """What the SDK does with a batch, against a proxy whose upstream sells none."""
+    config = FAST_CONFIG + "upstreams: [{name: own, batch: false, flex: false}]\nvirtual_batches: {enabled: true}\n"
+    with (
+        emulator(tmp_path, "--latency-seconds", "60") as provider,
+        standby(tmp_path, provider, config=config) as proxy,
+        openai.OpenAI(base_url=proxy.url + "/v1", api_key="sk-client") as client,
+    ):
+        file = client.files.create(file=("mine.jsonl", _lines(20)), purpose="batch")
+        assert client.files.retrieve(file.id) == file
+        assert client.files.wait_for_processing(file.id).status == "processed"
+        batch = client.batches.create(
+            input_file_id=file.id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+            metadata={"job": "nightly"},
+        )
+        give_up_at = time.monotonic() + 30
+        while (batch := client.batches.retrieve(batch.id)).status != "completed":
+            assert time.monotonic() < give_up_at, batch
+            time.sleep(0.2)
+        assert batch.request_counts is not None
+        assert (batch.request_counts.completed, batch.metadata) == (20, {"job": "nightly"})
+        found = [json.loads(line) for line in client.files.content(batch.output_file_id or "").text.splitlines()]
+        assert {line["custom_id"] for line in found} == {str(n) for n in range(20)}
+        assert [one.id for one in client.batches.list(limit=1)] == [batch.id]
+        kept = {kind.id for kind in client.files.list(limit=1)}
+        assert kept == {file.id, batch.output_file_id}
+        assert client.files.delete(file.id).deleted
+        with pytest.raises(openai.NotFoundError):
+            client.files.retrieve(file.id)
+        asyncio.run(_cancels(proxy))
+
+
+async def _cancels(proxy: Running) -> None:
+    async with openai.AsyncOpenAI(base_url=proxy.url + "/v1", api_key="sk-client") as client:
+        file = await client.files.create(file=("more.jsonl", _lines(400)), purpose="batch")
+        batch = await client.batches.create(
+            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        assert (await client.batches.cancel(batch.id)).status == "cancelling"
+        with pytest.raises(openai.ConflictError):
+            await client.with_options(max_retries=0).files.delete(file.id)
+        give_up_at = time.monotonic() + 30
+        while (batch := await client.batches.retrieve(batch.id)).status != "cancelled":
+            assert time.monotonic() < give_up_at, batch
+            await asyncio.sleep(0.2)

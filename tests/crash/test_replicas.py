@@ -15,7 +15,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.processes import FAST_CONFIG, Running, emulator, serve, stop
+from tests.processes import FAST_CONFIG, Running, emulator, serve, stop, until_paused
 from tests.redis_server import RedisServer, binaries
 
 CONFIG = FAST_CONFIG + "  sweep: 0.5s\n  orphan: 3s\nstore: {replicas: {lease: 1.5s, share: 0.3s}}\n"
@@ -209,7 +209,7 @@ def test_a_buyer_that_is_paused_just_before_an_effect_does_no_harm_when_it_goes_
         paused = made.start(failpoint=f"{point}:1:pause")
         for text in texts():
             made.leave(paused, text)
-        _until_paused(paused.process.pid)
+        until_paused(paused.process.pid)
         other = made.start()
 
         async def story() -> list[str]:
@@ -221,13 +221,6 @@ def test_a_buyer_that_is_paused_just_before_an_effect_does_no_harm_when_it_goes_
         assert len(asyncio.run(story())) == REQUESTS
         assert [made.bought(text) for text in texts()] == [1] * REQUESTS
         made.until_no_file_is_left()
-
-
-def _until_paused(pid: int) -> None:
-    give_up_at = time.monotonic() + 20
-    while "T (stopped)" not in Path(f"/proc/{pid}/status").read_text():
-        assert time.monotonic() < give_up_at, "was never paused"
-        time.sleep(0.05)
 
 
 def test_a_stopped_replica_sends_its_clients_to_another(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.ids import IdSource
+from proxy.domain.ids import IdSource, line_request
 
 NOW = 1_790_000_000.123
 
@@ -43,3 +43,12 @@ def test_a_simulation_makes_the_same_ids_from_the_same_seed() -> None:
 def test_randomness_of_few_bits_is_padded_to_full_width() -> None:
     made = IdSource(lambda _: 5).batch(0.001)
     assert made == "bat-" + "000000000001" + "00000000000000000005"
+
+
+def test_the_request_of_a_line_follows_from_batch_and_number_and_sorts_by_it() -> None:
+    ids = IdSource(Random(1).getrandbits)
+    batch, other = ids.kept("batch_", 5.0), ids.kept("batch_", 5.0)
+    made = [line_request(batch, number) for number in (1, 2, 10, 50_000)]
+    assert made == sorted(made) == [line_request(batch, number) for number in (1, 2, 10, 50_000)]
+    assert all(re.fullmatch(r"req-[0-9a-f]{32}", request_id) for request_id in made)
+    assert line_request(other, 1) not in made

@@ -16,9 +16,15 @@ def kill() -> None:
     raise Killed
 
 
+class FakeShelf:
+    async def put(self, name: str) -> bool:
+        return bool(name)
+
+
 class FakeStore:
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.shelf = FakeShelf()
 
     async def accept(self, name: str) -> str:
         self.done.append(name)
@@ -76,6 +82,12 @@ def test_moves_are_named_by_their_kind() -> None:
     with pytest.raises(Killed):
         asyncio.run(store.apply([BatchPostponed(BatchId("b"), 1.0)]))
     assert store.done == ["BatchPostponed"]
+
+
+def test_the_shelf_has_points_of_its_own() -> None:
+    store, _ = armed("shelf.put.before")
+    with pytest.raises(Killed):
+        asyncio.run(store.shelf.put("a"))
 
 
 def test_everything_else_goes_through_untouched() -> None:

@@ -34,6 +34,7 @@ from proxy.domain.events import (
     ShadowLimited,
     StepFailed,
     StoreWarned,
+    VirtualBatchMoved,
     WasteBooked,
     WebhookCalled,
 )
@@ -77,6 +78,7 @@ class Samples:
     rate_limited: RateLimited
     shadow_limited: ShadowLimited
     step_failed: StepFailed
+    virtual_moved: VirtualBatchMoved
     webhook_called: WebhookCalled
     native_booked: NativeBatchBooked
     tier_lost: BatchTierLost
@@ -184,6 +186,7 @@ def samples() -> Samples:
         shadow_limited=ShadowLimited(OPENAI, MODEL, LimitKind.TOKENS, AT),
         step_failed=StepFailed("poll", OPENAI, BATCH, "no answer", AT + 5, AT),
         native_booked=NativeBatchBooked(ledger_row(Tier.BATCH, Purchase.NATIVE, "0.5", "0.5"), AT),
+        virtual_moved=VirtualBatchMoved("batch_1", ACME, "/v1/chat/completions", "completed", 10, 9, 1, AT),
         webhook_called=WebhookCalled(REQUEST, ACME, "hooks.example.com", 200, "", None, AT),
         tier_lost=BatchTierLost(OPENAI, AT + 3600, AT),
         reloaded=PolicyReloaded("policies/default.yaml", 4, CHANGE, AT),
