@@ -1,6 +1,6 @@
 """Taking in what a client sends: told to go on where it asks first, and never more than the limit."""
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from proxy.domain.errors import ClientFault
 from proxy.server.arrivals import Arrivals
@@ -10,8 +10,9 @@ TOO_LARGE = 413
 
 
 def go_on(request: web.BaseRequest) -> None:
-    """Tell a client that waits for leave to send its body."""
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+    """Tell a client that waits for leave to send its body. One that speaks HTTP/1.0 does not know what that is."""
+    asks = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
+    if asks and request.transport is not None:
         request.transport.write(CONTINUE)
 
 

@@ -46,7 +46,7 @@ class Client:
 
 CLIENTS = {
     "openai-python": Client(OURS, "openai_sdk", batched=12),
-    "openai-python-3": Client(Python("openai-3", ("openai>=3,<4",)), "openai_sdk", batched=12),
+    "openai-python-2": Client(Python("openai-2", ("openai>=2,<3",)), "openai_sdk", batched=12),
     "requests": Client(OURS, "plain_http", ("requests",)),
     "httpx": Client(OURS, "plain_http", ("httpx",)),
     "aiohttp": Client(OURS, "plain_http", ("aiohttp",)),
@@ -55,6 +55,7 @@ CLIENTS = {
 }
 CLIENTS_TO_INSTALL = {
     "openai-python-1": Client(Python("openai-1", ("openai<2",)), "openai_sdk", batched=12),
+    "openai-python-3": Client(Python("openai-3", ("openai>=3,<4",)), "openai_sdk", batched=12),
     "litellm": Client(Python("litellm", ("litellm", "mcp")), "litellm_sdk", batched=8),
     "langchain": Client(FRAMEWORKS, "langchain_sdk", batched=10),
     "llamaindex": Client(FRAMEWORKS, "llamaindex_sdk", batched=10),

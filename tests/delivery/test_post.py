@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -59,6 +60,26 @@ def test_a_private_address_without_a_name_is_not_called() -> None:
         await post.close()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("host", ["2130706433", "127.1", "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "0", "127.0.0.1."])
+def test_a_private_address_in_an_odd_spelling_is_not_called(host: str) -> None:
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        return web.Response()
+
+    async def story() -> None:
+        runner, port = await _receiver(answer)
+        post = Post(timeout_seconds=5, allow_private=False)
+        with pytest.raises((aiohttp.ClientError, OSError)):
+            await post.send(f"http://{host}:{port}/", b"{}", [])
+        await post.close()
+        await runner.cleanup()
+
+    asyncio.run(story())
+    assert not seen
 
 
 def test_where_private_addresses_are_allowed_the_content_arrives() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -332,5 +333,32 @@ def test_a_client_that_asks_first_is_told_to_go_on(tmp_path: Path) -> None:
         async with setting.http.post(setting.url + "/v1/chat/completions", data=CHAT, headers=headers) as response:
             assert response.status == 200
         assert setting.upstream.requests[0][3] == CHAT
+
+    _play(tmp_path, _answer_chat, story)
+
+
+def test_an_upload_that_asks_first_is_told_to_go_on(tmp_path: Path) -> None:
+    async def story(setting: Setting) -> None:
+        headers = KEY | {"Expect": "100-continue", "Content-Type": "application/octet-stream"}
+        body = io.BytesIO(b"x" * 2**21)
+        async with setting.http.post(setting.url + "/v1/files", data=body, headers=headers) as response:
+            assert response.status == 200
+        assert setting.upstream.requests[0][3] == b"x" * 2**21
+
+    _play(tmp_path, _answer_chat, story)
+
+
+def test_whose_account_is_billed_is_told_upstream_also_later(tmp_path: Path) -> None:
+    async def story(setting: Setting) -> None:
+        account = {"OpenAI-Organization": "org-1", "OpenAI-Project": "proj_1"}
+        headers = KEY | account | {"X-Deadline": "4h", "Prefer": "respond-async"}
+        async with setting.http.post(setting.url + "/v1/chat/completions", data=CHAT, headers=headers) as response:
+            assert response.status == 202
+        await asyncio.sleep(1800)
+        _, path, sent, _ = setting.upstream.requests[0]
+        assert path == "/v1/files"
+        named = {name.lower(): value for name, value in sent}
+        assert (named["openai-organization"], named["openai-project"]) == ("org-1", "proj_1")
+        assert named["authorization"] == "Bearer sk-alice"
 
     _play(tmp_path, _answer_chat, story)

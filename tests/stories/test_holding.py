@@ -305,6 +305,29 @@ def test_a_tenant_sees_lists_and_cancels_its_own_requests_only(tmp_path: Path) -
     play(tmp_path, story)
 
 
+def test_the_list_is_paged_and_can_be_narrowed_to_a_status(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        alice = {"Authorization": "Bearer sk-alice"}
+        made = [await world.ask(f"q{n}", deadline="3h", headers={"Prefer": "respond-async"}) for n in range(5)]
+        newest_first = [one.json["id"] for one in reversed(made)]
+        seen: list[str] = []
+        query = "limit=2"
+        for more in (True, True, False):
+            page = (await world.send("GET", f"/v1/deferred?{query}", headers=alice)).json
+            seen += [one["id"] for one in page["data"]]
+            assert (page["first_id"], page["has_more"]) == (page["data"][0]["id"], more)
+            query = f"limit=2&after={page['last_id']}"
+        assert seen == newest_first
+        await world.send("DELETE", f"/v1/deferred/{seen[0]}", headers=alice)
+        for status, ids in (("cancelled", seen[:1]), ("open", seen[1:]), ("done", [])):
+            page = (await world.send("GET", f"/v1/deferred?status={status}", headers=alice)).json
+            assert [one["id"] for one in page["data"]] == ids
+        for query in ("limit=0", "limit=101", "limit=x", "status=asleep"):
+            assert (await world.send("GET", f"/v1/deferred?{query}", headers=alice)).status == 400
+
+    play(tmp_path, story)
+
+
 def test_an_unasked_202_is_never_sent(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         answers = await gather(*(world.ask(f"q{n}", deadline="3h") for n in range(5)))

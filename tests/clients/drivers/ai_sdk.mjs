@@ -51,6 +51,7 @@ await scenes.play({
     const stream = streamText({ model: openai.responses(scenes.MODEL), prompt: scenes.QUESTION, maxRetries: 0 });
     return [await stream.text, ...usage(await stream.usage)];
   },
+  bad_request: () => error(() => ask("error", { temperature: 3 })),
   not_found: () => error(() => ask("error", { model: openai.chat(scenes.UNKNOWN_MODEL) })),
   too_many: () => error(() => ask(scenes.TOO_MANY)),
   unauthorized: () => error(() => ask("error", { model: provider("sk-nobody").chat(scenes.MODEL) })),

@@ -1,5 +1,6 @@
 """LiteLLM's SDK, which calls an OpenAI-shaped provider through the openai package."""
 
+import asyncio
 import os
 import sys
 
@@ -68,6 +69,26 @@ def impatient() -> object:
     return _chat("impatient", timeout=scenes.IMPATIENCE_SECONDS).choices[0].message.content
 
 
+async def _async_chat(text: str) -> object:
+    return await litellm.acompletion(model=f"openai/{scenes.MODEL}", messages=scenes.messages(text), **TO)
+
+
+def asynchronous() -> object:
+    return asyncio.run(_async_chat("async")).choices[0].message.content
+
+
+def cancelled() -> object:
+    async def leave() -> None:
+        async with asyncio.timeout(scenes.CANCEL_SECONDS):
+            await _async_chat(scenes.SLOW)
+
+    try:
+        asyncio.run(leave())
+    except TimeoutError:
+        return "left"
+    return None
+
+
 scenes.play(
     {
         "chat": chat,
@@ -81,6 +102,8 @@ scenes.play(
         "not_found": lambda: error(model=f"openai/{scenes.UNKNOWN_MODEL}"),
         "too_many": lambda: error(text=scenes.TOO_MANY),
         "unauthorized": lambda: error(api_key="sk-nobody"),
+        "asynchronous": asynchronous,
         "impatient": impatient,
+        "cancelled": cancelled,
     }
 )

@@ -93,6 +93,7 @@ scenes.play(
         "response": response,
         "asynchronous": asynchronous,
         "bad_request": lambda: error(additional_kwargs={"extra_body": {"nope": 1}}),
+        "not_found": lambda: error(model=scenes.UNKNOWN_MODEL),
         "too_many": lambda: error(scenes.TOO_MANY),
         "unauthorized": lambda: error(api_key="sk-nobody"),
         "impatient": impatient,

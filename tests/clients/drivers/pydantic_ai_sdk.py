@@ -42,6 +42,16 @@ def chat_stream() -> object:
     return asyncio.run(ask())
 
 
+def structured_stream() -> object:
+    """Typed output comes as a tool's arguments, piece by piece."""
+
+    async def ask() -> object:
+        async with _agent(output_type=Place).run_stream(scenes.QUESTION) as result:
+            return (await result.get_output()).model_dump()
+
+    return asyncio.run(ask())
+
+
 def tools() -> object:
     """The emulator calls its tool once, then answers; what the tool was given is what is seen."""
     given: list[object] = []
@@ -93,8 +103,11 @@ scenes.play(
         "chat_stream": chat_stream,
         "tools": tools,
         "structured": lambda: _run(_agent(output_type=Place)),
+        "tools_stream": structured_stream,
         "embeddings": embeddings,
         "response": lambda: _run(_agent(responses=True)),
+        "bad_request": lambda: error(lambda: _run(_agent(), model_settings={"extra_body": {"nope": 1}})),
+        "too_many": lambda: error(lambda: _run(_agent(), scenes.TOO_MANY)),
         "not_found": lambda: error(lambda: _run(_agent(model=scenes.UNKNOWN_MODEL))),
         "unauthorized": lambda: error(lambda: _run(_agent(key="sk-nobody"))),
         "impatient": lambda: _run(_agent(), "impatient", model_settings={"timeout": scenes.IMPATIENCE_SECONDS}),
