@@ -12,14 +12,18 @@ import aiohttp
 import pytest
 
 from proxy.config.settings import UpstreamSettings
-from proxy.domain.events import RequestEscalated, StepFailed, VirtualBatchMoved
+from proxy.domain.events import RequestEscalated, RequestFinished, StepFailed, VirtualBatchMoved
 from proxy.domain.ids import TenantId
 from proxy.emulator.faults import Fault, FaultKind
+from proxy.emulator.serving import serving
 from proxy.emulator.settings import Settings as EmulatorSettings
 from proxy.server.auth import ProxyKey
 from proxy.server.settings import VirtualSettings
+from proxy.simulation.clock import LoopClock
+from proxy.simulation.loop import run
+from proxy.upstream.costmap import read_cost_map
 from tests.conftest import Servers
-from tests.world import HOUR, MINUTE, MODEL, MONDAY_NOON, Json, Reply, World, play
+from tests.world import HOUR, MINUTE, MODEL, MONDAY_NOON, Json, Reply, World, living, play
 
 VIRTUAL = VirtualSettings(enabled=True)
 OWN_MACHINE = UpstreamSettings(batch=False, flex=False, capacity=3)
@@ -431,3 +435,28 @@ def test_what_is_past_its_retention_is_gone_and_what_is_read_is_not(on: dict[str
 
     settings = on | {"virtual_batches": replace(VIRTUAL, retention_seconds=4 * HOUR)}
     play(tmp_path, story, upstream=OWN_MACHINE, emulator=TEN_SECONDS, **settings)
+
+
+def test_answers_that_nobody_was_there_to_collect_are_not_swept_before_they_are(
+    on: dict[str, Any], tmp_path: Path
+) -> None:
+    """The process is away for longer than finished requests are kept."""
+    settings = on | {"virtual_batches": replace(VIRTUAL, look_seconds=MINUTE)}
+
+    async def whole() -> None:
+        clock = LoopClock()
+        async with serving(TEN_SECONDS, LoopClock(MONDAY_NOON), read_cost_map().models) as provider:
+            upstreams = (replace(OWN_MACHINE, capacity=20, base_url=provider.url + "/v1"),)
+            async with living(tmp_path, provider, clock, upstreams=upstreams, **settings) as world:
+                batch_id = (await create(world, simple(10), completion_window="3d")).json["id"]
+                await world.until(lambda: len(world.seen(RequestFinished)) == 10, within=HOUR)
+                assert (await shown(world, batch_id))["request_counts"]["completed"] == 0
+            await clock.sleep_until(clock.now() + 48 * HOUR)
+            async with living(tmp_path, provider, clock, seed=1, upstreams=upstreams, **settings) as world:
+                batch = await ended(world, batch_id)
+                assert batch["request_counts"] == {"total": 10, "completed": 10, "failed": 0}
+                assert len(await results(world, batch["output_file_id"])) == 10
+                assert (await world.account())["total"]["requests"] == 10
+                await world.assert_books_agree()
+
+    run(whole(), start_at=MONDAY_NOON)
