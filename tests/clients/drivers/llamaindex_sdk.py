@@ -93,7 +93,7 @@ scenes.play(
         "response": response,
         "asynchronous": asynchronous,
         "bad_request": lambda: error(additional_kwargs={"extra_body": {"nope": 1}}),
-        "not_found": lambda: error(model=scenes.UNKNOWN_MODEL),
+        "not_found": lambda: error(additional_kwargs={"model": scenes.UNKNOWN_MODEL}),  # it knows its models itself
         "too_many": lambda: error(scenes.TOO_MANY),
         "unauthorized": lambda: error(api_key="sk-nobody"),
         "impatient": impatient,
