@@ -194,8 +194,7 @@ async def _build(
         desk=desk, engine=engine, house=house, announcer=announcer, membership=membership, policy_watch=policy_watch
     )
     metrics = Metrics(_known(config, policy_watch))
-    connect(state, metrics, with_logs=with_logs)
-    announcer.connect(virtual.listen)
+    connect(state, metrics, virtual, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
     return Service(
         host=config.server.host,
@@ -259,9 +258,9 @@ def _known(config: Config, policy_watch: PolicyWatch) -> Known:
     return Known({upstream.name: () for upstream in config.upstreams}, policies)
 
 
-def connect(state: State, metrics: Metrics, *, with_logs: bool) -> None:
-    """Who listens to events, and what is shown of them. Three change what happens next: the engine learns, budgets are
-    used up, and `holds` wakes held clients.
+def connect(state: State, metrics: Metrics, virtual: Runner, *, with_logs: bool) -> None:
+    """Who listens to events, and what is shown of them. Four change what happens next: the engine learns, budgets are
+    used up, `holds` wakes held clients, and virtual batches collect their lines.
     """
     announcer, desk, house, watch = state.announcer, state.desk, state.house, Watch()
     announcer.connect(state.engine.listen)
@@ -269,6 +268,7 @@ def connect(state: State, metrics: Metrics, *, with_logs: bool) -> None:
     announcer.connect(desk.call_times.listen)
     announcer.connect(house.budgets.listen)
     announcer.connect(house.holds.listen)
+    announcer.connect(virtual.listen)
     announcer.connect(metrics.listen)
     announcer.connect(watch.journal.listen)
     announcer.connect(watch.tally.listen)

@@ -214,6 +214,10 @@ class Session:
             accepted_at=now,
             deadline_at=record.expires_at if decision.deadline_at is None else decision.deadline_at,
             tiers=decision.tiers,
+            on_miss=decision.on_miss,
+            confidence=decision.confidence,
+            retention_seconds=decision.retention_seconds,
+            grounds=decision.grounds,
         )
         return request, decision
 
