@@ -4,7 +4,7 @@ A file is a document on the shelf whose content is its parts. While it is being 
 that broke off has left behind is swept with what is past its retention.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import aiohttp
 import msgspec
@@ -25,6 +25,7 @@ PURPOSE = "batch"
 PART_BYTES = 2**20
 FIELD_BYTES_MAX = 2**16
 LIMIT_DEFAULT, LIMIT_MAX = 20, 100
+NEWEST_FIRST = "desc"
 NOT_FOUND, CONFLICT, TOO_LARGE = 404, 409, 413
 
 
@@ -156,10 +157,14 @@ async def show(house: House, caller: Caller, file_id: str) -> web.Response:
 
 
 async def page(house: House, caller: Caller, query: Mapping[str, str]) -> web.Response:
-    """`GET /v1/files?limit=&after=`: newest first."""
-    documents, has_more = await page_of(house, FILE, caller.tenant, query)
-    files = [document for document in documents if not document.pending]
-    shown = [_shown(house, document.id, file_of(document), document.created_at) for document in files]
+    """`GET /v1/files?limit=&after=&purpose=`: newest first."""
+    purpose = query.get("purpose")
+
+    def is_wanted(document: Document) -> bool:
+        return not document.pending and purpose in {None, file_of(document).purpose}
+
+    documents, has_more = await page_of(house, FILE, caller.tenant, query, is_wanted)
+    shown = [_shown(house, document.id, file_of(document), document.created_at) for document in documents]
     return reply_json(listed(shown, has_more=has_more))
 
 
@@ -194,13 +199,27 @@ async def owned(house: House, caller: Caller, file_id: str) -> Document:
     return document
 
 
-async def page_of(house: House, kind: str, tenant: TenantId, query: Mapping[str, str]) -> tuple[list[Document], bool]:
-    """A page of a tenant's documents, and whether there are more."""
+async def page_of(
+    house: House,
+    kind: str,
+    tenant: TenantId,
+    query: Mapping[str, str],
+    is_wanted: Callable[[Document], bool] = lambda document: True,  # noqa: ARG005  the seam's own shape
+) -> tuple[list[Document], bool]:
+    """A page of a tenant's documents, and whether there are more. A larger limit than the largest is taken as that."""
     said = query.get("limit", str(LIMIT_DEFAULT))
-    if not said.isdecimal() or not 1 <= int(said) <= LIMIT_MAX:
-        raise ClientFault(f"limit must be 1 to {LIMIT_MAX}.", code="invalid_limit", param="limit")
-    limit = int(said)
-    found = await house.store.shelf.page(kind, tenant, after=query.get("after"), limit=limit + 1)
+    if not said.isdecimal() or int(said) < 1:
+        raise ClientFault("limit must be 1 or more.", code="invalid_limit", param="limit")
+    if query.get("order", NEWEST_FIRST) != NEWEST_FIRST:
+        raise ClientFault(f"order must be {NEWEST_FIRST}: the newest first.", code="invalid_order", param="order")
+    limit, after = min(int(said), LIMIT_MAX), query.get("after")
+    found: list[Document] = []
+    while len(found) <= limit:
+        documents = await house.store.shelf.page(kind, tenant, after=after, limit=limit + 1)
+        found += [document for document in documents if is_wanted(document)]
+        if len(documents) <= limit:
+            break
+        after = documents[-1].id
     return found[:limit], len(found) > limit
 
 

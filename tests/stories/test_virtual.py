@@ -324,9 +324,30 @@ def test_files_are_listed_shown_and_deleted(on: dict[str, Any], tmp_path: Path) 
         assert (await world.send("GET", where + "/content", headers=ALICE)).body == simple(1)
         assert (await world.send("DELETE", where, headers=ALICE)).json["deleted"] is True
         assert (await world.send("GET", where, headers=ALICE)).status == 404
-        assert (await world.send("GET", "/v1/files?limit=0", headers=ALICE)).status == 400
+        for query in ("limit=0", "limit=x", "order=asc"):
+            assert (await world.send("GET", f"/v1/files?{query}", headers=ALICE)).status == 400
 
     play(tmp_path, story, upstream=OWN_MACHINE, **on)
+
+
+def test_the_list_of_files_can_be_narrowed_to_a_purpose(on: dict[str, Any], tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        batches = [await ended(world, (await create(world, simple(1))).json["id"]) for _ in range(3)]
+        for purpose, name in (("batch", "input_file_id"), ("batch_output", "output_file_id"), ("other", "")):
+            wanted = [batch[name] for batch in reversed(batches)] if name else []
+            seen: list[str] = []
+            query = f"purpose={purpose}&limit=2"
+            while True:
+                page = (await world.send("GET", f"/v1/files?{query}", headers=ALICE)).json
+                seen += [file["id"] for file in page["data"]]
+                if not page["has_more"]:
+                    break
+                query = f"purpose={purpose}&limit=2&after={page['last_id']}"
+            assert seen == wanted
+        everything = (await world.send("GET", "/v1/files?limit=10000", headers=ALICE)).json
+        assert len(everything["data"]) == 6
+
+    play(tmp_path, story, upstream=OWN_MACHINE, emulator=TEN_SECONDS, **on)
 
 
 def test_a_file_that_a_batch_reads_cannot_be_deleted(tmp_path: Path) -> None:
