@@ -69,6 +69,12 @@ def test_the_defaults_stand_in_front_of_openai_on_this_machine_only_with_the_cli
             "f.yaml:2: window: 'a day' is no completion window; write it as the provider does: 24h",
         ),
         (
+            "virtual_batches:\n  lines_max: 0\n",
+            "f.yaml:2: lines_max: 0 is no limit to work under; give at least 1",
+        ),
+        ("virtual_batches:\n  look: 0s\n", "f.yaml:2: look: must be more than 0 seconds, such as 1s"),
+        ("virtual_batches:\n  retention: 0s\n", "f.yaml:2: retention: must be more than 0 seconds, such as 7d"),
+        (
             "batching:\n  escalate:\n    service: 1s\n    margin: 5s\n",
             "f.yaml:4: batching.escalate.margin: 5s is less than batching.look, 10s, so a deadline could pass between "
             "two looks; give a longer margin or a shorter look",

@@ -19,6 +19,7 @@ from proxy.emulator.serving import serving
 from proxy.emulator.settings import Settings as EmulatorSettings
 from proxy.server.auth import ProxyKey
 from proxy.server.settings import VirtualSettings
+from proxy.server.virtual_files import FILE
 from proxy.simulation.clock import LoopClock
 from proxy.simulation.loop import run
 from proxy.upstream.costmap import read_cost_map
@@ -348,6 +349,31 @@ def test_the_list_of_files_can_be_narrowed_to_a_purpose(on: dict[str, Any], tmp_
         assert len(everything["data"]) == 6
 
     play(tmp_path, story, upstream=OWN_MACHINE, emulator=TEN_SECONDS, **on)
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(on: dict[str, Any], tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        head = (
+            "POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-alice\r\nContent-Length: 9000000\r\n"
+            "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+            '--b\r\nContent-Disposition: form-data; name="file"; filename="mine.jsonl"\r\n\r\n'
+        )
+        host, port = world.service.url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head.encode() + b"x" * 3 * 2**20)
+        await writer.drain()
+        shelf = world.service.house.store.shelf
+        while not (pending := await shelf.pending(FILE)) or await shelf.part(pending[0].id, 1) is None:
+            await world.sleep(0.1)
+        assert (await world.send("GET", "/v1/files", headers=ALICE)).json["data"] == []
+        assert (await world.send("GET", f"/v1/files/{pending[0].id}", headers=ALICE)).status == 404
+        writer.close()
+        await writer.wait_closed()
+        await world.sleep(MINUTE)
+        assert await shelf.pending(FILE) == []
+        assert await shelf.part(pending[0].id, 0) is None
+
+    play(tmp_path, story, upstream=OWN_MACHINE, **on)
 
 
 def test_a_file_that_a_batch_reads_cannot_be_deleted(tmp_path: Path) -> None:
