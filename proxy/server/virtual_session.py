@@ -253,8 +253,8 @@ class Session:
     async def _collect(self) -> None:
         for request_id in sorted(self._ended):
             self._ended.discard(request_id)
-            opened, view = self._open[request_id], await self._house.store.get(request_id)
-            if view is not None and view.state is RequestState.OPEN:
+            opened, view = self._open.get(request_id), await self._house.store.get(request_id)
+            if opened is None or (view is not None and view.state is RequestState.OPEN):
                 continue
             await self._take(request_id, opened, view)
             del self._open[request_id]

@@ -12,8 +12,9 @@ import aiohttp
 import pytest
 
 from proxy.config.settings import UpstreamSettings
+from proxy.domain.answer import Answer
 from proxy.domain.events import RequestEscalated, RequestFinished, StepFailed, VirtualBatchMoved
-from proxy.domain.ids import TenantId
+from proxy.domain.ids import RequestId, TenantId
 from proxy.emulator.faults import Fault, FaultKind
 from proxy.emulator.serving import serving
 from proxy.emulator.settings import Settings as EmulatorSettings
@@ -236,6 +237,24 @@ def test_one_line_that_is_stuck_holds_up_no_other(on: dict[str, Any], tmp_path: 
 
     settings = on | {"virtual_batches": replace(VIRTUAL, open_max=3)}
     play(tmp_path, story, upstream=OWN_MACHINE, emulator=TEN_SECONDS, faults=(stuck,), **settings)
+
+
+def test_a_word_that_anything_may_have_ended_does_no_harm_while_results_are_collected(tmp_path: Path) -> None:
+    """What a replica hears when it may have missed something."""
+
+    async def story(world: World) -> None:
+        store, heard = world.service.house.store, world.service.virtual.ended
+        result = store.result
+
+        async def meanwhile(request_id: RequestId) -> Answer | None:
+            heard(None)
+            return await result(request_id)
+
+        store.result = meanwhile  # type: ignore[method-assign]  # the word comes at the worst moment
+        batch = await ended(world, (await create(world, simple(5))).json["id"])
+        assert batch["request_counts"] == {"total": 5, "completed": 5, "failed": 0}
+
+    play(tmp_path, story, upstream=OWN_MACHINE, emulator=TEN_SECONDS, virtual_batches=VIRTUAL)
 
 
 def test_a_cancelled_batch_keeps_what_is_done_and_buys_nothing_more(on: dict[str, Any], tmp_path: Path) -> None:
