@@ -2,8 +2,8 @@
 
     python -m bench.virtual [--lines 50000] [--small 5000]
 
-The emulator answers at once, 64 calls may be under way. The smaller batch runs first: the memory that the larger one
-takes beyond it is what grows with the number of lines.
+The emulator answers at once, 64 calls may be under way. SQLite keeps up to 64 MiB of pages for each of its two
+connections: until both are full that is nearly all by which the memory grows.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def content(lines: int) -> bytes:
 
 
 def megabytes(running: Running, name: str) -> float:
-    """Of a process's memory: VmRSS is what it has, VmHWM the most that it has had."""
+    """Of a process's memory: RssAnon is its own, RssFile what it has mapped, VmRSS both."""
     status = Path(f"/proc/{running.process.pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith(name))
     return int(line.split()[1]) / 1024
@@ -51,7 +51,7 @@ def play(client: openai.OpenAI, proxy: Running, lines: int) -> None:
     print(
         f"{lines} lines, {len(body) / 1e6:.0f} MB: uploaded in {uploaded - began:.1f} s, "
         f"run at {lines / (ended - uploaded):.0f} lines/s, "
-        f"memory {megabytes(proxy, 'VmRSS'):.0f} MB, at most {megabytes(proxy, 'VmHWM'):.0f} MB"
+        f"memory {megabytes(proxy, 'RssAnon'):.0f} MB of its own, {megabytes(proxy, 'RssFile'):.0f} MB of mapped files"
     )
 
 
