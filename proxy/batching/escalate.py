@@ -24,6 +24,7 @@ from proxy.domain.moves import BatchAbandoned, CancelRequested
 from proxy.domain.request import Lane, Stage, Waiting
 from proxy.domain.tier import ONLY_STANDARD, Tier
 from proxy.routing import escalation, flex, polling
+from proxy.routing.ratelimit import Pace
 
 CROWD = 50
 """So many waiting requests depend on a rate limit that should be known."""
@@ -125,9 +126,10 @@ def _look_at_model(
 ) -> None:
     """`moving` are bought synchronously in time; `resting` only when batches have failed them too often."""
     group, deadlines, settings = _in_order_of_moving(desk, upstream, model, moving)
-    rate = _rate_per_second(desk, upstream, model, group, now)
+    tokens = [waiting.estimated_tokens for waiting in group]
+    pace = desk.limits.of(upstream, model, now).actual.pace(now)
     lost = escalation.count_lost(deadlines, now=now, settings=settings)
-    times = [now] * lost + escalation.move_times(deadlines[lost:], settings=settings, rate_per_second=rate)
+    times = [now] * lost + escalation.move_times(deadlines[lost:], settings=settings, pace=pace, tokens=tokens[lost:])
     needed = bisect_right(times, now)
     if times:
         found.first_move_at[model] = times[0]
@@ -136,7 +138,7 @@ def _look_at_model(
     due += [Due(w, EscalationReason.DEADLINE) for w in group[:lost]]
     due += _for_flex(desk, upstream, model, group[needed:], times[needed:], now)
     due += _when_idle(group[needed:])
-    if not due and _needs_scout(desk, upstream, model, group, rate):
+    if not due and _needs_scout(desk, upstream, model, group, pace):
         due = [Due(group[0], EscalationReason.SCOUT)]
     found.due += (item for item in due if item.waiting.id not in desk.memory.at_flex)
     found.abandons += _still_planned(batches, [item.waiting for item in due])
@@ -167,14 +169,6 @@ def _in_order_of_moving(
     return [waiting for _, waiting in reckoned], [deadline_at for deadline_at, _ in reckoned], settings
 
 
-def _rate_per_second(desk: Desk, upstream: UpstreamName, model: str, group: Sequence[Waiting], now: float) -> float:
-    """How many such calls the rate limits leave; infinity where no limit is known, or nobody has to call."""
-    if not group:
-        return math.inf
-    mean_tokens = sum(waiting.estimated_tokens for waiting in group) / len(group)
-    return desk.limits.of(upstream, model, now).actual.available_rate_per_second(tokens_per_call=mean_tokens)
-
-
 def _for_flex(
     desk: Desk, upstream: UpstreamName, model: str, group: Sequence[Waiting], times: Sequence[float], now: float
 ) -> list[Due]:
@@ -202,11 +196,11 @@ def _when_idle(group: Sequence[Waiting]) -> list[Due]:
     return [Due(waiting, None, when_idle=True) for waiting in islice(only_standard, IDLE_DUE_MAX)]
 
 
-def _needs_scout(desk: Desk, upstream: UpstreamName, model: str, group: Sequence[Waiting], rate: float) -> bool:
+def _needs_scout(desk: Desk, upstream: UpstreamName, model: str, group: Sequence[Waiting], pace: Pace) -> bool:
     """Whether to send one call ahead, once, whose answer says what the rate limit is. To learn it from the first
     escalation would be too late for a crowd.
     """
-    if math.isfinite(rate) or len(group) < CROWD or (upstream, model) in desk.memory.scouted:
+    if pace.is_limited or len(group) < CROWD or (upstream, model) in desk.memory.scouted:
         return False
     desk.memory.scouted.add((upstream, model))
     return True

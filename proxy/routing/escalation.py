@@ -1,14 +1,15 @@
 """When waiting for batches has to stop: which requests must be bought synchronously now, so that all can be in time.
 
 Theory. A synchronous call must start by `L = deadline - service - margin` to be in time. The upstream takes `r` calls
-per second from us. Going backwards from the deadlines, the k-th tightest request has to move `1 / r` before the next
-one moves, or before its own latest start:
+and `w` tokens per second from us. Going backwards from the deadlines, the k-th tightest request, of `n` tokens, has to
+move so long before the next one moves, or before its own latest start, as the limits need for it:
 
-    M_k = min(L_k, M_(k+1)) - 1 / r
+    M_k = min(L_k, M_(k+1)) - max(1 / r, n_k / w)
 
-Moving each when its time has come, in deadline order, starts requests as late as the rate allows ("earliest deadline as
-late as possible", Chetto & Chetto 1989): 50,000 of them at 500 a minute begin to move 100 minutes before their
-deadline. What a batch answers in the meantime is saved. The time between two looks has to fit into the margin.
+Moving each when its time has come, in deadline order, starts requests as late as the limits allow ("earliest deadline
+as late as possible", Chetto & Chetto 1989): 50,000 of them at 500 a minute begin to move 100 minutes before their
+deadline. What a batch answers in the meantime is saved. For as long as the urgent traffic of the moment is expected to
+go on, `r` and `w` are what it leaves. The time between two looks has to fit into the margin.
 
 A batch cannot give up single lines. Cancelling it ahead of time lets the provider hand over what is finished and stops
 it from billing the rest, which is bought or submitted again; `cancel_pays` says when that is worth more than its odds.
@@ -19,6 +20,8 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from proxy.routing.ratelimit import Pace
 
 _USUAL_SHARE_OF_SERVICE = 0.1
 """A usual call takes this share of the worst one."""
@@ -61,19 +64,23 @@ class Settings:
             raise ValueError(f"cancel_share: {self.cancel_share} is no share; give more than 0, up to 1, such as 0.5")
 
 
-def move_times(deadlines: Sequence[float], *, settings: Settings, rate_per_second: float) -> list[float]:
+def move_times(
+    deadlines: Sequence[float], *, settings: Settings, pace: Pace, tokens: Sequence[int] | None = None
+) -> list[float]:
     """When each of these requests has to move to the synchronous tier if no batch answers it before.
 
     `deadlines` are sorted, one for each request that has no call under way; the result is in their order, and is sorted
-    too. A rate of infinity means that no limit is known. At a rate of 0 it is too late for all. O(n).
+    too. `tokens` are their sizes; None: they weigh nothing. O(n).
     """
-    if rate_per_second <= 0:
-        return [-math.inf] * len(deadlines)
-    apart = 1 / rate_per_second
     times = [0.0] * len(deadlines)
+    per_call, per_token = 1 / pace.calls_per_second, 1 / pace.tokens_per_second
+    until, slower = pace.present_until, 1 / pace.present_share
     following = math.inf
     for index in range(len(deadlines) - 1, -1, -1):
-        following = min(latest_call_at(deadlines[index], settings), following) - apart
+        end = min(latest_call_at(deadlines[index], settings), following)
+        takes = per_call if tokens is None else max(per_call, tokens[index] * per_token)
+        before_present = until - end + takes if end > until else takes
+        following = end - takes if before_present <= 0 else min(end, until) - before_present * slower
         times[index] = following
     return times
 

@@ -12,9 +12,11 @@ from proxy.domain.events import LimitKind
 from proxy.domain.limits import RateReading
 
 MINUTE_SECONDS = 60.0
-FLOW_SECONDS = 300.0
+FLOW_SECONDS, LONG_FLOW_SECONDS = 300.0, 3600.0
 PRESENT_SECONDS = 1800.0
-"""The urgent traffic of the moment is expected to go on for so long; after that, to leave what it is asked to leave."""
+"""The urgent traffic of the moment is expected to go on for so long, that of the last hours from then on."""
+SHARE_MIN = 0.1
+"""Urgent traffic is never expected to leave less than this of what deferred calls have without it."""
 _SIZE_WEIGHT = 0.05
 """How much one call moves the mean size: the last twenty count most."""
 
@@ -95,9 +97,10 @@ class Bucket:
 
 
 class Flow:
-    """How many urgent calls per second there are at present: an average in which the last five minutes count most."""
+    """How many urgent calls per second there are: an average in which the last `memory_seconds` count most."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, memory_seconds: float, now: float) -> None:
+        self._memory_seconds = memory_seconds
         self._sum = 0.0
         self._at = now
 
@@ -107,11 +110,30 @@ class Flow:
 
     def per_second(self, now: float) -> float:
         self._fade(now)
-        return self._sum / FLOW_SECONDS
+        return self._sum / self._memory_seconds
 
     def _fade(self, now: float) -> None:
-        self._sum *= math.exp(-max(0.0, now - self._at) / FLOW_SECONDS)
+        self._sum *= math.exp(-max(0.0, now - self._at) / self._memory_seconds)
         self._at = max(self._at, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast deferred calls can be made.
+
+    - `calls_per_second`, `tokens_per_second`: what the limits leave in the long run, more than 0; infinity: no limit.
+    - `present_share`: how much of that urgent traffic leaves until the instant `present_until`, more than 0.
+    """
+
+    calls_per_second: float = math.inf
+    tokens_per_second: float = math.inf
+    present_share: float = 1.0
+    present_until: float = -math.inf
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether any limit is known."""
+        return math.isfinite(self.calls_per_second) or math.isfinite(self.tokens_per_second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +168,8 @@ class RateLimits:
         self._buckets: dict[LimitKind, Bucket] = {}
         self._blocked_until = now
         self._mean_tokens: float | None = None
-        self._urgent = Flow(now)
+        self._urgent = Flow(FLOW_SECONDS, now)
+        self._urgent_long = Flow(LONG_FLOW_SECONDS, now)
         self.spent = Spent()
         for kind in LimitKind:
             self._fit(kind, now)
@@ -209,6 +232,7 @@ class RateLimits:
     def _take(self, spent: Spent, now: float) -> None:
         self.spent = self.spent.plus(spent)
         self._urgent.add(spent.urgent, now)
+        self._urgent_long.add(spent.urgent, now)
         if LimitKind.REQUESTS in self._buckets:
             self._buckets[LimitKind.REQUESTS].take(spent.calls, now)
         if LimitKind.TOKENS in self._buckets:
@@ -237,14 +261,39 @@ class RateLimits:
             rates.append(self._buckets[LimitKind.TOKENS].per_minute / size)
         return min(rates, default=math.inf) / MINUTE_SECONDS * (1 - self._settings.headroom)
 
+    def pace(self, now: float) -> Pace:
+        """How fast deferred calls can be made from now on, beside urgent traffic as it is now and was lately."""
+        present, later = (max(SHARE_MIN, share) for share in self._shares(now))
+        left = later * (1 - self._settings.headroom) / MINUTE_SECONDS
+        calls, tokens = (
+            self._buckets[kind].per_minute * left if kind in self._buckets else math.inf
+            for kind in (LimitKind.REQUESTS, LimitKind.TOKENS)
+        )
+        return Pace(calls, tokens, present_share=min(1.0, present / later), present_until=now + PRESENT_SECONDS)
+
     def room(self, seconds: float, now: float) -> float:
-        """How many deferred calls can be made within so many seconds from now, beside urgent traffic as it is now."""
+        """How many deferred calls can be made within so many seconds from now, beside urgent traffic as it is now and
+        was lately.
+        """
         rate = self.available_rate_per_second()
         if math.isinf(rate):
             return math.inf
+        share, later_share = self._shares(now)
         present = min(seconds, PRESENT_SECONDS)
-        rate_at_present = min(rate, max(0.0, rate / (1 - self._settings.headroom) - self._urgent.per_second(now)))
-        return present * rate_at_present + (seconds - present) * rate
+        return rate * (present * share + (seconds - present) * later_share)
+
+    def _shares(self, now: float) -> tuple[float, float]:
+        """How much of the rate of deferred calls urgent traffic leaves, at present and later. It has the headroom to
+        itself.
+        """
+        rate = self.available_rate_per_second()
+        if math.isinf(rate):
+            return 1.0, 1.0
+        whole = rate / (1 - self._settings.headroom)
+        present, later = (
+            min(1.0, max(0.0, (whole - flow.per_second(now)) / rate)) for flow in (self._urgent, self._urgent_long)
+        )
+        return present, later
 
     def used_ratio(self, now: float) -> float:
         """The used share of the scarcer limit: 0 unused or unknown, 1 all used, more than 1 overdrawn."""

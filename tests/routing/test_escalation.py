@@ -5,12 +5,15 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from proxy.routing import ratelimit
 from proxy.routing.escalation import Prospects, Settings, cancel_pays, move_times, stop_pays
+from proxy.routing.ratelimit import Bucket, Pace, RateLimits
 
 NOW = 1_800_000_000.0
+HOUR = 3600.0
 SETTINGS = Settings(margin_seconds=60, service_seconds=40, cancel_lead_seconds=600, cancel_share=0.5)
 ONE_CALL = 100.0
 """Margin and service time."""
@@ -19,14 +22,13 @@ ONE_CALL = 100.0
 def needed(times_left: list[float], rate: float, now: float = NOW) -> int:
     """`times_left` count to the latest starts, not to the deadlines."""
     deadlines = [NOW + ONE_CALL + left for left in times_left]
-    return bisect_right(move_times(deadlines, settings=SETTINGS, rate_per_second=rate), now)
+    return bisect_right(move_times(deadlines, settings=SETTINGS, pace=Pace(rate)), now)
 
 
 @pytest.mark.parametrize(
     ("times_left", "rate", "expected"),
     [
         ([], 1.0, 0),
-        ([], 0.0, 0),
         # one call a second: the second one has to wait for the first
         ([1.01], 1.0, 0),
         ([0.5], 1.0, 1),
@@ -46,8 +48,6 @@ def needed(times_left: list[float], rate: float, now: float = NOW) -> int:
         ([0.001, 5], math.inf, 0),
         ([0, 5], math.inf, 1),
         ([-5, 0, 5], math.inf, 2),
-        # no rate at all
-        ([1000, 2000], 0.0, 2),
     ],
 )
 def test_as_many_are_called_as_the_rate_cannot_carry_later(times_left: list[float], rate: float, expected: int) -> None:
@@ -94,7 +94,7 @@ def test_asked_again_every_second_each_call_starts_in_time_and_none_before_the_r
 @given(times_left=TIMES_LEFT, rate=RATES)
 def test_each_moves_by_its_latest_start_and_no_two_closer_than_the_rate(times_left: list[int], rate: float) -> None:
     deadlines = [NOW + ONE_CALL + left for left in times_left]
-    times = move_times(deadlines, settings=SETTINGS, rate_per_second=rate)
+    times = move_times(deadlines, settings=SETTINGS, pace=Pace(rate))
     for at, left in zip(times, times_left, strict=True):
         assert at <= NOW + left - 1 / rate + 1e-6
     for at, following in pairwise(times):
@@ -104,7 +104,7 @@ def test_each_moves_by_its_latest_start_and_no_two_closer_than_the_rate(times_le
 @given(times_left=TIMES_LEFT, rate=RATES)
 def test_nobody_could_move_later(times_left: list[int], rate: float) -> None:
     """From each one on, some later one would miss its latest start if this one moved any later."""
-    times = move_times([NOW + ONE_CALL + left for left in times_left], settings=SETTINGS, rate_per_second=rate)
+    times = move_times([NOW + ONE_CALL + left for left in times_left], settings=SETTINGS, pace=Pace(rate))
     for first, at in enumerate(times):
         starts = [at + (number + 1) / rate for number in range(len(times) - first)]
         lateness = [start - NOW - left for start, left in zip(starts, times_left[first:], strict=True)]
@@ -112,11 +112,73 @@ def test_nobody_could_move_later(times_left: list[int], rate: float) -> None:
 
 
 def test_without_a_known_limit_each_moves_at_its_own_latest_start() -> None:
-    assert move_times([NOW + 150, NOW + 200], settings=SETTINGS, rate_per_second=math.inf) == [NOW + 50, NOW + 100]
+    assert move_times([NOW + 150, NOW + 200], settings=SETTINGS, pace=Pace()) == [NOW + 50, NOW + 100]
 
 
-def test_at_no_rate_waiting_was_never_an_option() -> None:
-    assert move_times([NOW + 10**6], settings=SETTINGS, rate_per_second=0.0) == [-math.inf]
+def test_a_large_request_moves_as_much_earlier_as_its_tokens_take() -> None:
+    """A thousand tokens a second: the first, of a hundred thousand, holds up the second, which is due with it."""
+    deadlines = [NOW + ONE_CALL + 1000] * 3
+    pace = Pace(calls_per_second=1.0, tokens_per_second=1000.0)
+    times = move_times(deadlines, settings=SETTINGS, pace=pace, tokens=[100_000, 10, 3000])
+    assert times == [NOW + 1000 - 104, NOW + 1000 - 4, NOW + 1000 - 3]
+
+
+def test_while_urgent_traffic_takes_half_of_the_limit_calls_take_twice_as_long() -> None:
+    deadlines = [NOW + ONE_CALL + left for left in (100.0, 610.0, 610.0, 2000.0)]
+    pace = Pace(calls_per_second=0.05, present_share=0.5, present_until=NOW + 600.0)
+    times = move_times(deadlines, settings=SETTINGS, pace=pace)
+    assert times == [NOW + 60, NOW + 540, NOW + 580, NOW + 1980]
+
+
+LOOK_SECONDS = 5
+
+
+CROWDS = st.lists(
+    st.tuples(st.integers(0, 3600), st.sampled_from([10, 3000, 20_000]), st.integers(1, 60)), min_size=1, max_size=3
+)
+"""Seconds until their latest start, the tokens of each, how many they are."""
+
+
+@given(
+    crowds=CROWDS,
+    rpm=st.sampled_from([6, 20, 60]),
+    tpm=st.sampled_from([30_000, 200_000, None]),
+    urgent_share=st.sampled_from([0.0, 0.1, 0.5]),
+)
+def test_what_is_feasible_is_met_within_both_limits_beside_urgent_traffic_that_is_never_refused(
+    crowds: list[tuple[int, int, int]], rpm: int, tpm: int | None, urgent_share: float
+) -> None:
+    """Feasible: nothing has to move at once."""
+    began = NOW - 5 * HOUR
+    limits = RateLimits(ratelimit.Settings(requests_per_minute=rpm, tokens_per_minute=tpm), began)
+    theirs = [Bucket(rpm, began), Bucket(tpm or 1e12, began)]
+    apart = math.inf if urgent_share == 0 else 60 / (rpm * urgent_share)
+    size = min(100, (tpm or 1e12) // rpm)
+
+    def call(tokens: int, now: float, *, urgent: bool) -> None:
+        limits.spend(tokens, now, urgent=urgent)
+        for bucket, amount in zip(theirs, (1, tokens), strict=True):
+            assert bucket.level(now) >= min(amount, bucket.per_minute) - 1e-6
+            bucket.take(amount, now)
+
+    waiting = sorted((NOW + ONE_CALL + left, tokens) for left, tokens, count in crowds for _ in range(count))
+    next_urgent_at = began + apart
+    for now in range(int(NOW), int(NOW) + 3700, LOOK_SECONDS):
+        while next_urgent_at <= now:
+            call(int(size), next_urgent_at, urgent=True)
+            next_urgent_at += apart
+        deadlines, tokens = [at for at, _ in waiting], [size for _, size in waiting]
+        times = move_times(deadlines, settings=SETTINGS, pace=limits.pace(now), tokens=tokens)
+        if now == NOW:
+            assume(not times or times[0] > NOW)
+        for _ in range(bisect_right(times, now)):
+            deadline_at, amount = waiting[0]
+            if limits.ready_at(amount, now) > now:
+                break
+            call(amount, now, urgent=False)
+            assert now <= deadline_at - ONE_CALL + LOOK_SECONDS
+            waiting.pop(0)
+    assert waiting == []
 
 
 def never(within_seconds: float) -> float:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from proxy.domain.events import LimitKind
 from proxy.domain.limits import RateReading
-from proxy.routing.ratelimit import Bucket, RateLimits, Settings
+from proxy.routing.ratelimit import Bucket, Pace, RateLimits, Settings
 
 NOW = 1_800_000_000.0
 NOTHING = RateReading()
@@ -275,12 +275,28 @@ def test_there_is_room_for_what_the_limit_leaves_after_the_headroom() -> None:
     assert RateLimits(Settings(), 0.0).room(600.0, 0.0) == math.inf
 
 
-def test_urgent_traffic_of_the_moment_takes_its_room_for_half_an_hour() -> None:
+def test_urgent_traffic_of_the_moment_takes_its_room_for_half_an_hour_and_that_of_hours_from_then_on() -> None:
     limits = RateLimits(Settings(requests_per_minute=60.0, headroom=0.1), 0.0)
     for second in range(3600):
         limits.spend(10, float(second), urgent=True)
     assert limits.room(900.0, 3600.0) == pytest.approx(0.0, abs=5.0)
-    assert limits.room(1800.0 + 600.0, 3600.0) == pytest.approx(540.0, abs=10.0)
+    of_the_last_hour = 1 - math.exp(-1)
+    assert limits.room(1800.0 + 600.0, 3600.0) == pytest.approx((1 - of_the_last_hour) * 600.0, abs=10.0)
+
+
+def test_the_pace_is_what_urgent_traffic_leaves_but_never_nothing() -> None:
+    limits = RateLimits(Settings(requests_per_minute=60.0, tokens_per_minute=6000.0, headroom=0.1), 0.0)
+    assert limits.pace(0.0) == Pace(0.9, 90.0, present_share=1.0, present_until=1800.0)
+    for second in range(0, 7200, 2):
+        limits.spend(10, float(second), urgent=True)
+    half = limits.pace(7200.0)
+    assert half.calls_per_second * half.present_share == pytest.approx(0.5, rel=0.02)
+    assert half.tokens_per_second == pytest.approx(100 * half.calls_per_second)
+    assert half.calls_per_second == pytest.approx(1 - 0.5 * (1 - math.exp(-2)), rel=0.02)
+    for second in range(7200, 36_000):
+        limits.spend(10, float(second), urgent=True)
+    assert limits.pace(36_000.0).calls_per_second == pytest.approx(0.09)
+    assert not RateLimits(Settings(), 0.0).pace(0.0).is_limited
 
 
 def test_urgent_traffic_that_has_ended_is_forgotten() -> None:
@@ -288,6 +304,7 @@ def test_urgent_traffic_that_has_ended_is_forgotten() -> None:
     for second in range(3600):
         limits.spend(10, float(second), urgent=True)
     assert limits.room(600.0, 7200.0) == pytest.approx(540.0, abs=1.0)
+    assert limits.room(7200.0, 36_000.0) == pytest.approx(6480.0, abs=5.0)
 
 
 def test_deferred_calls_take_no_room_from_each_other() -> None:

@@ -15,7 +15,7 @@ from proxy.emulator.turnaround import Constant, Stuck
 from proxy.routing import latency, planner
 from proxy.routing.ratelimit import Settings as LimitSettings
 from tests.conftest import Servers
-from tests.world import HOUR, MINUTE, MONDAY_NOON, World, gather, play
+from tests.world import HOUR, MINUTE, MONDAY_NOON, Reply, World, gather, play
 
 
 @pytest.fixture(params=["sqlite", "valkey"])
@@ -125,6 +125,40 @@ def test_an_urgent_call_goes_out_at_once_while_escalations_wait_for_the_rate_lim
     upstream = UpstreamSettings(limits=LimitSettings(requests_per_minute=12))
     stuck = Settings(turnaround=Stuck(), latency_seconds=1.0, lines_in_flight=0)
     play(tmp_path, story, emulator=stuck, upstream=upstream, redis=redis)
+
+
+def test_what_urgent_traffic_takes_of_the_limit_is_reckoned_with(tmp_path: Path) -> None:
+    """6 a minute, of which urgent calls take 3: the rest needs ten minutes for 30 requests, not five and a half."""
+
+    async def story(world: World) -> None:
+        async def ask_urgently(number: int) -> Reply:
+            await world.sleep(40 * MINUTE + number * 20.0)
+            return await world.ask(f"urgent {number}")
+
+        async with world.background(*(ask_urgently(number) for number in range(60))):
+            answers = await gather(*(world.ask(f"q{n:03}", deadline="1h") for n in range(30)))
+        assert all(answer.status == 200 for answer in answers)
+        assert [answer for answer in answers if answer.at > MONDAY_NOON + HOUR] == []
+        assert (await world.account())["rate_limited"] == 0
+
+    play(tmp_path, story, emulator=Settings(turnaround=Stuck(), latency_seconds=1.0, lines_in_flight=0, rpm=6))
+
+
+def test_tokens_are_reckoned_with_where_they_are_the_scarcer_limit(tmp_path: Path) -> None:
+    """20 requests of a fifth of a minute's tokens each need four and a half minutes, however small those are that are
+    due after them.
+    """
+
+    async def story(world: World) -> None:
+        large = "word " * 1000
+        later = [world.ask(f"{n:03}", deadline="90m") for n in range(60)]
+        answers = await gather(*(world.ask(f"{n:03} {large}", deadline="1h") for n in range(20)), *later)
+        assert all(answer.status == 200 for answer in answers)
+        assert [answer for answer in answers[:20] if answer.at > MONDAY_NOON + HOUR] == []
+        assert (await world.account())["rate_limited"] == 0
+
+    stuck = Settings(turnaround=Stuck(), latency_seconds=1.0, lines_in_flight=0, tpm=6000, rpm=1000)
+    play(tmp_path, story, emulator=stuck)
 
 
 def test_a_request_that_no_tier_answers_ends_with_a_clear_504_after_its_overtime(
