@@ -157,8 +157,7 @@ def decide(
     tier, reason = _start(
         grounds,
         floor_seconds=terms.deadline_min_seconds or 0.0,
-        flex_goes_first=grounds.left_seconds < outlook.flex_under_seconds
-        or (has_flex and _is_cheaper(book, model, Tier.FLEX, Tier.BATCH, outlook.mix)),
+        flex_goes_first=has_flex and _flex_goes_first(book, model, outlook, grounds.left_seconds),
     )
     waits_for_idle = tier is Tier.STANDARD and offer.idle and grounds.left_seconds >= outlook.call_needs_seconds
     if tier is Tier.STANDARD and not waits_for_idle:
@@ -216,7 +215,7 @@ def _grounds(
 
 
 def _start(grounds: Grounds, *, floor_seconds: float, flex_goes_first: bool) -> tuple[Tier, Reason]:
-    """The tier to start at. Flex may go first where it is cheaper than a batch, or where time is short for one.
+    """The tier to start at.
 
     Where the rate limits cannot carry all that is due, what has no time for a batch goes into one all the same: a call
     at once would only join a queue that is full already.
@@ -233,6 +232,14 @@ def _start(grounds: Grounds, *, floor_seconds: float, flex_goes_first: bool) -> 
     if obstacle is None and not grounds.covered and left_seconds >= grounds.call_needs_seconds:
         return Tier.BATCH, Reason.CAPACITY_SHORT
     return Tier.STANDARD, obstacle or Reason.DEADLINE_SHORT
+
+
+def _flex_goes_first(book: PriceBook, model: str, outlook: Outlook, left_seconds: float) -> bool:
+    """Flex goes before a batch that is dearer; before one of the same price, where time is short."""
+    if _is_cheaper(book, model, Tier.FLEX, Tier.BATCH, outlook.mix):
+        return True
+    batch_is_cheaper = _is_cheaper(book, model, Tier.BATCH, Tier.FLEX, outlook.mix)
+    return left_seconds < outlook.flex_under_seconds and not batch_is_cheaper
 
 
 def deadline_in_force(urgency: Urgency, terms: Terms, now: float) -> float | None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from proxy.domain.decision import (
@@ -19,7 +19,7 @@ from proxy.domain.decision import (
 )
 from proxy.domain.tier import Tier
 from proxy.routing.planner import Offer, Outlook, Settings, decide, delivery, odds_needed
-from proxy.routing.pricing import Mix, ModelPrice, PriceBook, TierPrice
+from proxy.routing.pricing import Mix, ModelPrice, PriceBook, TierPrice, is_cheaper
 from proxy.routing.terms import Terms
 
 NOW = 1_800_000_000.0
@@ -87,6 +87,7 @@ def decided(
     *,
     covered: bool = True,
     mix: Mix | None = None,
+    book: PriceBook = BOOK,
 ) -> Decision:
     return decide(
         urgency=urgency,
@@ -96,7 +97,7 @@ def decided(
         model=model,
         body_bytes=body_bytes,
         line_bytes_max=1_000_000,
-        book=BOOK,
+        book=book,
         now=NOW,
         outlook=Outlook(
             batch_needs_seconds=needs_seconds,
@@ -326,6 +327,9 @@ def test_whatever_is_asked_what_is_chosen_is_allowed_sold_cheaper_and_in_time(
         assert found.deadline_at <= urgency.deadline_at
 
 
+WITH_FLEX = replace(OFFER, flex=True)
+
+
 @given(urgency=urgencies(), terms=any_terms(), needs_seconds=st.floats(FLEX_NEEDS, DAY), flex=st.booleans())
 def test_no_tier_is_bought_that_is_dearer_than_one_that_was_feasible(
     urgency: Urgency,
@@ -342,7 +346,53 @@ def test_no_tier_is_bought_that_is_dearer_than_one_that_was_feasible(
     assert not (had_time and flex and Tier.FLEX in terms.tiers and left >= FLEX_NEEDS)
 
 
-WITH_FLEX = replace(OFFER, flex=True)
+AMOUNTS = st.sampled_from([Decimal(1), Decimal(2), Decimal(4), Decimal(8)])
+PRICES = st.builds(TierPrice, AMOUNTS, AMOUNTS, st.none() | AMOUNTS) | st.none()
+MIXES = st.none() | st.builds(Mix, st.floats(0, 4), st.floats(0, 1), st.floats(0, 1))
+
+
+@settings(max_examples=500)
+@given(
+    left=st.integers(int(CALL_NEEDS), int(FLEX_UNDER + 300)),
+    terms=st.builds(Terms, tiers=st.frozensets(st.sampled_from(Tier), min_size=2)),
+    prices=st.builds(ModelPrice, PRICES, PRICES, PRICES, PRICES),
+    mix=MIXES,
+    needs_seconds=st.sampled_from([CALL_NEEDS, FLEX_NEEDS, NEEDS]),
+    covered=st.booleans(),
+)
+def test_whatever_is_charged_no_tier_is_bought_while_a_cheaper_one_is_feasible(
+    left: int,
+    terms: Terms,
+    prices: ModelPrice,
+    mix: Mix | None,
+    needs_seconds: float,
+    covered: bool,  # noqa: FBT001  a parameter of the property
+) -> None:
+    book = PriceBook.from_cost_map({}, {"any": prices}, "a test")
+    found = decided(
+        said(left), terms, WITH_FLEX, model="any", needs_seconds=needs_seconds, covered=covered, mix=mix, book=book
+    )
+    feasible = {
+        Tier.BATCH: Tier.BATCH in terms.tiers and left >= needs_seconds,
+        Tier.FLEX: Tier.FLEX in terms.tiers and left >= FLEX_NEEDS and covered,
+    }
+    bought = book.rates("any", found.tier)
+    standard = book.rates("any", Tier.STANDARD)
+    for tier, is_feasible in feasible.items():
+        rates = book.rates("any", tier)
+        if not is_feasible or bought is None or standard is None or rates is None:
+            continue
+        assert not (
+            is_cheaper((tier, rates), (found.tier, bought), mix)
+            and is_cheaper((tier, rates), (Tier.STANDARD, standard), mix)
+        )
+
+
+def test_a_batch_that_is_cheaper_than_flex_goes_first_whatever_the_time() -> None:
+    prices = ModelPrice(standard=price("4"), batch=price("1"), flex=price("2"))
+    book = PriceBook.from_cost_map({}, {"any": prices}, "a test")
+    found = decided(said(FLEX_UNDER - 1), offer=WITH_FLEX, model="any", needs_seconds=FLEX_NEEDS, book=book)
+    assert (found.tier, found.tiers) == (Tier.BATCH, frozenset({Tier.BATCH, Tier.FLEX, Tier.STANDARD}))
 
 
 @pytest.mark.parametrize(
