@@ -88,6 +88,8 @@ async def _buy(desk: Desk, due: Due, attempt: Attempt, now: float) -> None:
     except UpstreamFault as fault:
         await _call_failed(desk, waiting, attempt, fault)
     except TimeoutError:
+        seconds = desk.clock.now() - now
+        desk.call_times.observe(waiting.queue.upstream, waiting.queue.model, seconds, attempt.tier, ended=False)
         slow = UpstreamFault("no answer at flex in time", retry=Retry.UNKNOWN_IF_BILLED)
         await _call_failed(desk, waiting, attempt, slow)
     else:
@@ -112,8 +114,7 @@ async def _call_answered(desk: Desk, waiting: Waiting, attempt: Attempt, bought:
         return
     if attempt.tier is Tier.FLEX:
         desk.flex_capacity(queue.upstream, queue.model).served()
-    else:
-        desk.call_times.observe(queue.upstream, queue.model, now - attempt.created_at)
+    desk.call_times.observe(queue.upstream, queue.model, now - attempt.created_at, attempt.tier)
     await _settle_for_certain(desk, Delivery(owed_to(waiting), attempt.id, None, bought.answer))
 
 

@@ -17,10 +17,12 @@ from proxy.domain.events import Announce, BatchTierLost
 from proxy.domain.ids import AttemptId, BatchId, CredentialId, IdSource, RequestId, UpstreamName
 from proxy.domain.moves import Conflict, Move, MoveResult
 from proxy.domain.request import Lane, Queue
+from proxy.domain.tier import Tier
 from proxy.routing import escalation, planner
 from proxy.routing.budget import Budget
-from proxy.routing.calltimes import CallTimes
+from proxy.routing.calltimes import FLEX_QUANTILE, CallTimes
 from proxy.routing.flex import Capacity
+from proxy.routing.flex import Settings as FlexSettings
 from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
 from proxy.routing.mixbook import MixBook
@@ -141,6 +143,15 @@ class Desk:
         seen_seconds = self.call_times.within_seconds(upstream, model, confidence)
         return max(seen_seconds, self.settings.escalate.service_seconds)
 
+    def flex(self, upstream: UpstreamName, model: str) -> FlexSettings:
+        """How to use the flex tier for a model: its calls may take longer than the configured lead, and begin one look
+        later than that.
+        """
+        settings = self.settings.flex
+        takes_seconds = self.call_times.within_seconds(upstream, model, FLEX_QUANTILE, Tier.FLEX)
+        lead_seconds = takes_seconds + self.settings.look_seconds if takes_seconds else 0.0
+        return settings if lead_seconds <= settings.lead_seconds else replace(settings, lead_seconds=lead_seconds)
+
     def outlook(
         self, upstream: UpstreamName, model: str, now: float, covers: Callable[[float], bool], confidence: float
     ) -> planner.Outlook:
@@ -151,7 +162,7 @@ class Desk:
             prior=self.latencies.prior,
             odds_needed=self.odds_needed(model),
             call_seconds=call_seconds,
-            flex_lead_seconds=self.settings.flex.lead_seconds,
+            flex_lead_seconds=self.flex(upstream, model).lead_seconds,
             flex_under_seconds=self.planning.flex_under_seconds,
             mix=self.mixes.of(upstream, model),
         )

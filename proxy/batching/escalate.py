@@ -176,6 +176,7 @@ def _for_flex(
     may_ask = now >= desk.flex_capacity(upstream, model).asked_again_at
     if not may_ask or not desk.upstreams[upstream].capabilities.flex:
         return []
+    settings = desk.flex(upstream, model)
     return [
         Due(waiting, EscalationReason.DEADLINE if waits_for_batch else None, Tier.FLEX, move_at)
         for waiting, move_at in zip(group, times, strict=True)
@@ -185,7 +186,7 @@ def _for_flex(
             move_at=move_at,
             waits_for_batch=(waits_for_batch := Tier.BATCH in waiting.tiers),
             now=now,
-            settings=desk.settings.flex,
+            settings=settings,
         )
     ]
 

@@ -1,4 +1,5 @@
-"""What is learned about completion times, kept over a restart and shared, and whether forecasts come true.
+"""What is learned about the times of batches and of calls, kept over a restart and shared, and whether forecasts come
+true.
 
 Whoever looks after a lane learns about it and saves it; the others read it now and then, for their own decisions.
 """
@@ -8,16 +9,21 @@ from collections.abc import Callable, Collection, Mapping
 
 from proxy.batching.desk import Desk
 from proxy.domain.batch import BatchState
-from proxy.domain.events import ForecastSettled
+from proxy.domain.events import CallForecastsSettled, ForecastSettled
 from proxy.domain.request import Lane
 from proxy.routing.latencybook import LatencyBook
 
-NOTE = "completion times"
+NOTE, CALLS_NOTE = "completion times", "call times"
 
 
 async def recall(desk: Desk) -> None:
-    """Take over what was learned about all lanes but one's own."""
+    """Take over what was learned about all lanes but one's own, and about calls of which there is no own experience."""
     restore(desk.latencies, await desk.store.notes(NOTE), but=desk.keeps)
+    for name, content in (await desk.store.notes(CALLS_NOTE)).items():
+        try:
+            desk.call_times.restore(*Lane(*json.loads(name.removeprefix(CALLS_NOTE))), json.loads(content))
+        except (ValueError, TypeError, AttributeError):
+            continue
 
 
 def restore(latencies: LatencyBook, notes: Mapping[str, bytes], *, but: Callable[[Lane], bool]) -> None:
@@ -49,6 +55,10 @@ async def remember(desk: Desk, lanes: Collection[Lane]) -> None:
             name = f"{NOTE} {json.dumps((upstream, model))}"
             snapshot = {"upstream": upstream, "model": model, **times.snapshot()}
             await desk.store.save_note(name, json.dumps(snapshot).encode())
+    for lane in lanes:
+        calls = desk.call_times.snapshot(*lane)
+        if calls:
+            await desk.store.save_note(f"{CALLS_NOTE} {json.dumps(lane)}", json.dumps(calls).encode())
 
 
 def settle_forecasts(desk: Desk, now: float) -> None:
@@ -56,3 +66,9 @@ def settle_forecasts(desk: Desk, now: float) -> None:
     for upstream, model, times in desk.latencies:
         for forecast in times.settle_forecasts(now):
             desk.announce(ForecastSettled(upstream, model, forecast.quantile, forecast.covered, now))
+    for calls in desk.call_times.judge():
+        desk.announce(
+            CallForecastsSettled(
+                calls.upstream, calls.model, calls.tier, calls.quantile, calls.covered, calls.missed, now
+            )
+        )

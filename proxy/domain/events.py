@@ -235,6 +235,21 @@ class ForecastSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class CallForecastsSettled:
+    """Calls at a tier were answered within the time that they were expected to take, or were not: so many since the
+    last such event. `quantile` is the share that should be.
+    """
+
+    upstream: UpstreamName
+    model: str
+    tier: Tier
+    quantile: float
+    covered: int
+    missed: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoreWarned:
     """The store is set up in a way that puts promises at risk."""
 
@@ -376,6 +391,7 @@ AnyEvent = (
     | BatchSubmitted
     | BatchSettled
     | ForecastSettled
+    | CallForecastsSettled
     | StoreWarned
     | LanesTaken
     | LanesLost

@@ -12,6 +12,7 @@ from proxy.domain.batch import BatchState
 from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
 from proxy.domain.request import QueueDepth, Stage
+from proxy.domain.tier import Tier
 
 
 class LimitView(StrEnum):
@@ -30,7 +31,7 @@ class Gauges:
     `escalation_backlog` counts requests that should escalate and wait for the rate limit, by upstream.
     `escalation_slack_seconds` is the time until the first waiting request has to move; a pair without one is left out.
     Within `forecast_seconds` the quoted share of batches is expected to complete; `congested`: they have stopped coming
-    back.
+    back. Within `call_forecast_seconds` nearly every call at a tier is expected to be answered.
     `enqueued_tokens` are reserved in batches that have not ended, by our own count; `enqueued_tokens_limit` is what the
     account may have, left out where it is not known.
     `shadow_wait_seconds` is the wait of a virtual queue of everything sent synchronously on arrival.
@@ -48,6 +49,7 @@ class Gauges:
     escalation_backlog: Mapping[UpstreamName, int] = field(default_factory=dict)
     escalation_slack_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
     forecast_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
+    call_forecast_seconds: Mapping[tuple[UpstreamName, str, Tier], float] = field(default_factory=dict)
     congested: Mapping[tuple[UpstreamName, str], bool] = field(default_factory=dict)
     enqueued_tokens: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
     enqueued_tokens_limit: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from proxy.domain.events import (
     BatchSubmitted,
     BatchTierLost,
     CallFinished,
+    CallForecastsSettled,
     ForecastSettled,
     LanesLost,
     LanesTaken,
@@ -92,6 +93,9 @@ LINES: Mapping[type[AnyEvent], _Line] = {
         ("batch_id", *_PAIR, "outcome", "turnaround_seconds", "answered", "superseded", "refused", "missing"),
     ),
     ForecastSettled: _Line(logging.DEBUG, "forecast.settled", (*_PAIR, "quantile", "covered")),
+    CallForecastsSettled: _Line(
+        logging.DEBUG, "forecast.calls_settled", (*_PAIR, "tier", "quantile", "covered", "missed")
+    ),
     StoreWarned: _Line(logging.WARNING, "store.warned", ("warning",)),
     LanesTaken: _Line(logging.INFO, "lanes.taken", ("lanes",)),
     LanesLost: _Line(logging.WARNING, "lanes.lost", ("lanes",)),

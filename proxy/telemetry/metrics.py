@@ -25,6 +25,7 @@ from proxy.domain.events import (
     BatchSubmitted,
     BatchTierLost,
     CallFinished,
+    CallForecastsSettled,
     CutReason,
     EscalationReason,
     ForecastSettled,
@@ -141,6 +142,7 @@ class Metrics:
             BatchSubmitted: self._on_submitted,
             BatchSettled: self._on_settled,
             ForecastSettled: self._on_forecast_settled,
+            CallForecastsSettled: self._on_call_forecasts_settled,
             StoreWarned: self._on_store_warned,
             LanesTaken: self._on_lanes_taken,
             LanesLost: self._on_lanes_lost,
@@ -227,6 +229,11 @@ class Metrics:
         result = "covered" if event.covered else "missed"
         quantile = f"{event.quantile:g}"
         self._series.forecasts.of(event.upstream, self._model(event.model), quantile, result).inc()
+
+    def _on_call_forecasts_settled(self, event: CallForecastsSettled) -> None:
+        labels = event.upstream, self._model(event.model), event.tier, f"{event.quantile:g}"
+        self._series.call_forecasts.of(*labels, "covered").inc(event.covered)
+        self._series.call_forecasts.of(*labels, "missed").inc(event.missed)
 
     def _on_store_warned(self, _: StoreWarned) -> None:
         self._series.store_warnings.of().inc()

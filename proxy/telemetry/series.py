@@ -151,6 +151,14 @@ class Series:
             "quantile",
             "result",
         )
+        self.call_forecasts = self._counter(
+            "standby_call_forecast_results_total",
+            "Calls that took no longer than was expected, or did; the quantile says how many should.",
+            *PAIR,
+            "tier",
+            "quantile",
+            "result",
+        )
         self.files_deleted = self._counter(
             "standby_provider_files_deleted_total", "Our files deleted from providers' storage."
         )
@@ -224,12 +232,7 @@ class _GaugeCollector(Collector):
             self._min(look.escalation_slack_seconds.items()),
             empty=inf,
         )
-        yield self._family(
-            "standby_batch_forecast_seconds",
-            "Within this time the quoted share of batches is expected to complete.",
-            PAIR,
-            self._max(look.forecast_seconds.items()),
-        )
+        yield from self._forecasts()
         yield self._family(
             "standby_batch_enqueued_tokens",
             "Estimated prompt tokens in batches that have not ended.",
@@ -241,12 +244,6 @@ class _GaugeCollector(Collector):
             "How many tokens the account may have enqueued, as far as is known.",
             PAIR,
             self._max(look.enqueued_tokens_limit.items()),
-        )
-        yield self._family(
-            "standby_batch_tier_congested",
-            "1 while batches have stopped coming back.",
-            PAIR,
-            self._max(look.congested.items()),
         )
         yield self._family(
             "standby_shadow_queue_seconds",
@@ -261,6 +258,27 @@ class _GaugeCollector(Collector):
             self._max(look.rate_used_ratio.items()),
         )
         yield from self._process()
+
+    def _forecasts(self) -> Iterable[Metric]:
+        look = self.look
+        yield self._family(
+            "standby_batch_forecast_seconds",
+            "Within this time the quoted share of batches is expected to complete.",
+            PAIR,
+            self._max(look.forecast_seconds.items()),
+        )
+        yield self._family(
+            "standby_call_forecast_seconds",
+            "Within this time nearly every synchronous call is expected to be answered, at flex nine in ten.",
+            (*PAIR, "tier"),
+            self._max(look.call_forecast_seconds.items()),
+        )
+        yield self._family(
+            "standby_batch_tier_congested",
+            "1 while batches have stopped coming back.",
+            PAIR,
+            self._max(look.congested.items()),
+        )
 
     def _queues(self) -> Iterable[Metric]:
         requests: defaultdict[tuple[str, ...], float] = defaultdict(float)

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from proxy.batching.desk import Desk
-from proxy.batching.learn import NOTE, recall, remember, settle_forecasts, take_over
+from proxy.batching.learn import CALLS_NOTE, NOTE, recall, remember, settle_forecasts, take_over
 from proxy.batching.settings import Settings
-from proxy.domain.events import AnyEvent, ForecastSettled
+from proxy.domain.events import AnyEvent, CallForecastsSettled, ForecastSettled
 from proxy.domain.ids import IdSource
+from proxy.domain.tier import Tier
 from proxy.routing import planner
 from proxy.routing.latencybook import LatencyBook
 from proxy.routing.limitbook import LimitBook
@@ -82,6 +83,39 @@ def test_what_was_learned_is_known_to_the_next_process(tmp_path: Path) -> None:
     play(tmp_path, first, second)
 
 
+def test_what_was_learned_about_calls_is_known_to_the_next_process_for_each_tier(tmp_path: Path) -> None:
+    async def first(life: Life) -> None:
+        life.desk.call_times.observe(UPSTREAM, MODEL, 100.0)
+        life.desk.call_times.observe(UPSTREAM, MODEL, 300.0, Tier.FLEX)
+        life.desk.call_times.observe(UPSTREAM, "another", 50.0)
+        await remember(life.desk, [QUEUE.lane])
+
+    async def second(life: Life) -> None:
+        await recall(life.desk)
+        times = life.desk.call_times
+        assert times.within_seconds(UPSTREAM, MODEL, 0.999) == pytest.approx(100.0, rel=0.1)
+        assert life.desk.escalation(UPSTREAM, MODEL).service_seconds == times.within_seconds(UPSTREAM, MODEL, 0.999)
+        assert life.desk.flex(UPSTREAM, MODEL).lead_seconds == pytest.approx(310.0, rel=0.1)
+        assert life.desk.flex(UPSTREAM, "another") == life.desk.settings.flex
+        assert times.within_seconds(UPSTREAM, "another", 0.999) == 0.0
+
+    play(tmp_path, first, second)
+
+
+def test_whether_calls_took_as_long_as_was_expected_is_announced(tmp_path: Path) -> None:
+    async def story(life: Life) -> None:
+        times = life.desk.call_times
+        times.observe(UPSTREAM, MODEL, 10.0)
+        assert times.within_seconds(UPSTREAM, MODEL, 0.999) > 0
+        for seconds in (1.0, 2.0, 30.0):
+            times.observe(UPSTREAM, MODEL, seconds)
+        settle_forecasts(life.desk, 5.0)
+        settle_forecasts(life.desk, 6.0)
+        assert life.events == [CallForecastsSettled(UPSTREAM, MODEL, Tier.STANDARD, 0.999, covered=2, missed=1, at=5.0)]
+
+    play(tmp_path, story)
+
+
 def test_batches_that_ran_on_while_nobody_watched_count_from_their_submission(tmp_path: Path) -> None:
     async def first(life: Life) -> None:
         await in_flight(life.desk.store, request())
@@ -126,7 +160,9 @@ def test_only_the_lanes_named_are_remembered(tmp_path: Path) -> None:
 def test_a_note_that_cannot_be_read_is_passed_over(tmp_path: Path, lane: str, note: bytes) -> None:
     async def story(life: Life) -> None:
         await life.desk.store.save_note(f"{NOTE} {lane}", note)
+        await life.desk.store.save_note(f"{CALLS_NOTE} {lane}", note)
         await recall(life.desk)
         assert list(life.desk.latencies) == []
+        assert life.desk.call_times.forecasts() == {}
 
     play(tmp_path, story)

@@ -94,6 +94,23 @@ def test_a_call_at_flex_that_takes_too_long_gives_way_to_the_standard_tier(tmp_p
     play(tmp_path, story, emulator=Settings(latency_seconds=1.0, flex_latency_factor=10_000.0))
 
 
+def test_a_flex_tier_that_takes_long_is_tried_that_much_earlier(tmp_path: Path) -> None:
+    """A call at flex takes six minutes and is given two: after a few that were cut off, it is given more."""
+
+    async def story(world: World) -> None:
+        answers = await gather(*(world.ask(f"q{n:02}", deadline=f"{180 + 20 * n}m", model=FLEXIBLE) for n in range(12)))
+        assert all(answer.status == 200 for answer in answers)
+        assert [answer.tier for answer in answers] == ["standard", *["flex"] * 11]
+        leads = [moved.slack_seconds for moved in world.seen(RequestEscalated) if moved.tier is Tier.FLEX]
+        assert 7 * MINUTE < leads[-1] < 10 * MINUTE
+        page = (await world.send("GET", "/metrics")).body.decode()
+        assert 'standby_call_forecast_seconds{model="gpt-5-mini",tier="flex",upstream="openai"}' in page
+
+    refusing = Fault(operation="cancel_batch", kind=FaultKind.STATUS, status=500, count=None)
+    slow = Settings(turnaround=Constant(9 * HOUR), latency_seconds=1.0, flex_latency_factor=360.0)
+    play(tmp_path, story, emulator=slow, faults=(refusing,))
+
+
 def test_a_model_that_the_provider_does_not_sell_at_flex_is_bought_at_the_standard_tier(tmp_path: Path) -> None:
     """The price list said that there is such a tier, and the provider says 400."""
 

@@ -14,6 +14,7 @@ from proxy.domain.events import (
     BatchSubmitted,
     BatchTierLost,
     CallFinished,
+    CallForecastsSettled,
     CutReason,
     EscalationReason,
     ForecastSettled,
@@ -71,6 +72,7 @@ class Samples:
     submitted: BatchSubmitted
     settled: BatchSettled
     forecast: ForecastSettled
+    call_forecasts: CallForecastsSettled
     store_warned: StoreWarned
     lanes_taken: LanesTaken
     lanes_lost: LanesLost
@@ -178,6 +180,7 @@ def samples() -> Samples:
             at=AT,
         ),
         forecast=ForecastSettled(OPENAI, MODEL, 0.9, covered=False, at=AT),
+        call_forecasts=CallForecastsSettled(OPENAI, MODEL, Tier.FLEX, 0.9, covered=8, missed=1, at=AT),
         store_warned=StoreWarned("it forgets", AT),
         lanes_taken=LanesTaken((Lane(OPENAI, MODEL),), at=AT),
         lanes_lost=LanesLost((Lane(OPENAI, MODEL),), at=AT),

@@ -11,6 +11,7 @@ from proxy.domain.events import (
     AnyEvent,
     BatchSettled,
     CallFinished,
+    CallForecastsSettled,
     ForecastSettled,
     OutcomeLabel,
     PolicyReloaded,
@@ -38,6 +39,7 @@ class Samples(Protocol):
     finished: RequestFinished
     settled: BatchSettled
     forecast: ForecastSettled
+    call_forecasts: CallForecastsSettled
     escalated: RequestEscalated
     row: LedgerRow
     waste: LedgerRow
@@ -238,6 +240,15 @@ def test_forecasts_are_counted_by_whether_they_held(samples: Samples) -> None:
     values = heard(samples.forecast)
     label = "model=gpt-5-mini,quantile=0.9,result=missed,upstream=openai"
     assert only(values, "standby_forecast_results_total") == {f"standby_forecast_results_total{{{label}}}": 1}
+
+
+def test_forecasts_of_calls_are_counted_by_tier(samples: Samples) -> None:
+    values = heard(samples.call_forecasts, samples.call_forecasts)
+    label = "model=gpt-5-mini,quantile=0.9,result={},tier=flex,upstream=openai"
+    assert only(values, "standby_call_forecast_results_total") == {
+        f"standby_call_forecast_results_total{{{label.format('covered')}}}": 16,
+        f"standby_call_forecast_results_total{{{label.format('missed')}}}": 2,
+    }
 
 
 def test_an_escalation_past_its_deadline_started_with_no_slack(samples: Samples) -> None:

@@ -9,6 +9,7 @@ from proxy.domain.batch import BatchState
 from proxy.domain.events import LimitKind
 from proxy.domain.ids import CredentialId, UpstreamName
 from proxy.domain.request import Queue, QueueDepth, Stage
+from proxy.domain.tier import Tier
 from proxy.telemetry.gauges import Gauges, LimitView
 from proxy.telemetry.series import Series
 
@@ -172,9 +173,11 @@ def test_of_models_beyond_the_bound_the_least_slack_counts() -> None:
         at=AT,
         escalation_slack_seconds={(OPENAI, "m"): 90.0, (OPENAI, "n"): 50.0},
         forecast_seconds={(OPENAI, "m"): 600.0, (OPENAI, "n"): 900.0},
+        call_forecast_seconds={(OPENAI, "m", Tier.FLEX): 90.0, (OPENAI, "n", Tier.FLEX): 30.0},
         congested={(OPENAI, "m"): False, (OPENAI, "n"): True},
     )
     rendered = series(bound=lambda _: "other")
     assert gauge(rendered, gauges, "standby_escalation_slack_seconds") == {("openai", "other"): 50.0}
     assert gauge(rendered, gauges, "standby_batch_forecast_seconds") == {("openai", "other"): 900.0}
+    assert gauge(rendered, gauges, "standby_call_forecast_seconds") == {("openai", "other"): 90.0}
     assert gauge(rendered, gauges, "standby_batch_tier_congested") == {("openai", "other"): 1.0}
