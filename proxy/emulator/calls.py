@@ -82,7 +82,7 @@ class Calls:
         if tier is None or not self._catalog.sells(model, tier):
             message = f"Invalid service_tier argument: '{asked}' is not available for the model `{model}`."
             raise bad_request(message, param="service_tier", code="invalid_value")
-        return tier
+        return "standard" if tier == "priority" and self._settings.priority_downgraded else tier
 
     def _refuse_flex_by_chance(self, headers: dict[str, str]) -> None:
         if self._flex.random() < self._settings.flex_refusal_probability:

@@ -194,6 +194,14 @@ def test_flex_is_sold_only_where_the_price_list_has_it(play: Any) -> None:
     play(story)
 
 
+def test_a_call_at_priority_may_be_served_and_billed_at_standard(play: Any) -> None:
+    async def story(site: Any) -> None:
+        assert (await site.chat(service_tier="priority")).json["service_tier"] == "default"
+        assert list((await site.emulator.account())["tiers"]) == ["standard"]
+
+    play(story, priority_downgraded=True)
+
+
 def test_a_flex_refusal_is_a_429_that_is_not_billed(play: Any) -> None:
     async def story(site: Any) -> None:
         got = await site.chat(model="gpt-5-mini", service_tier="flex")
