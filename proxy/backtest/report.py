@@ -100,18 +100,20 @@ def as_json(rows: Sequence[Figures]) -> str:
 
 
 COLUMNS = (
-    *("policy", "world", "seed", "rpm", "requests", "list", "paid", "saved", "of optimum", "missed"),
+    *("policy", "world", "seed", "rpm", "requests", "list", "paid", "saved", "of optimum", "deadlines met", "missed"),
     *("all-sync misses", "escalated", "duplicates", "over limit"),
 )
 
 
 def table(rows: Sequence[Figures]) -> Table:
-    """One row for each policy."""
+    """One column for each policy: so many figures beside each other would not fit on a terminal."""
     shown = Table(title="Backtest")
-    for column in COLUMNS:
-        shown.add_column(column, justify="left" if column in {"policy", "world"} else "right")
-    for row in rows:
-        shown.add_row(*cells(row))
+    names, *figures_by_name = zip(COLUMNS, *(cells(row) for row in rows), strict=True)
+    shown.add_column(names[0])
+    for policy in names[1:]:
+        shown.add_column(policy, justify="right", overflow="fold")
+    for line in figures_by_name:
+        shown.add_row(*line)
     return shown
 
 
@@ -128,6 +130,7 @@ def cells(row: Figures) -> tuple[str, ...]:
         _usd(row.paid_usd),
         f"{_usd(row.saved_usd)} ({saved_share:.1%})",
         f"{row.share_of_optimum:.3f}",
+        f"{1 - row.missed_share:.3%}",
         f"{row.missed_share:.3%}",
         f"{row.all_sync_missed_share:.3%}",
         f"{row.escalated_share:.1%}",

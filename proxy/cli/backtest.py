@@ -11,12 +11,13 @@ WORLDS = ("normal", "congested", "outage", "stuck", "slow3")
 
 @click.command()
 @click.argument("trace", type=click.Path(path_type=Path))
+@click.argument("more_policies", metavar="[POLICY]...", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
     "--policy",
     "policies",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Policy file, once for each that is to be compared. Default: the policy that comes with Standby.",
+    help="Policy file to compare; others may stand behind it. Default: the policy that comes with Standby.",
 )
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file with prices and batching.")
 @click.option("--world", default="normal", show_default=True, type=click.Choice(WORLDS), help="How long batches take.")
@@ -37,6 +38,7 @@ WORLDS = ("normal", "congested", "outage", "stuck", "slow3")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Draw the figures on a self-contained page.")
 def backtest(
     trace: Path,
+    more_policies: tuple[Path, ...],
     policies: tuple[Path, ...],
     config_file: Path | None,
     json_file: Path | None,
@@ -64,4 +66,4 @@ def backtest(
 
     with Faults():
         scenario = Scenario(trace, World(world), seed, rpm, bulk_per_day, flex_refusals, days)
-        show(scenario, policies, config_file, Wishes(json_file, html_file, recommend, deadlines_met))
+        show(scenario, (*policies, *more_policies), config_file, Wishes(json_file, html_file, recommend, deadlines_met))

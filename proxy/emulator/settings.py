@@ -53,7 +53,7 @@ class Settings:
     """A flex call takes so many times as long as a standard one."""
     flex_refusal_probability: float = 0.0
     priority_downgraded: bool = False
-    """Whether a call at priority is served, and billed, at the standard tier: what OpenAI does beyond its ramp limit."""
+    """Whether calls at priority are served, and billed, at the standard tier, as OpenAI does beyond its ramp limit."""
     reply_words_max: int = 24
     """Filler words behind the echo, at most; how many is a function of the request."""
     prompt_cache_seconds: float = 300.0

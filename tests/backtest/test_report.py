@@ -65,13 +65,16 @@ def test_json_has_the_promised_keys_with_plain_numbers() -> None:
 
 def shown(rows: list[Figures]) -> str:
     text = io.StringIO()
-    Console(width=200, file=text).print(table(rows))
+    Console(width=80, file=text).print(table(rows))
     return text.getvalue()
 
 
-def test_the_table_has_a_row_for_each_policy() -> None:
-    text = shown([ROW, replace(ROW, policy="bold")])
-    assert "default" in text
-    assert "bold" in text
-    assert "$40.00 (40.0%)" in text
-    assert "10.000%" in text
+def test_the_table_has_a_column_for_each_policy_and_fits_on_a_terminal() -> None:
+    text = shown([ROW, replace(ROW, policy="bold"), replace(ROW, policy="a-rather-long-name")])
+    lines = {line.split()[1]: line.split() for line in text.splitlines() if line.startswith("│")}
+    (head,) = (line for line in text.splitlines() if "policy" in line)
+    assert [word for word in head.split() if word != "┃"] == ["policy", "default", "bold", "a-rather-long-name"]
+    assert lines["saved"].count("$40.00") == 3
+    assert lines["deadlines"].count("90.000%") == 3
+    assert lines["missed"].count("10.000%") == 3
+    assert "…" not in text

@@ -29,6 +29,19 @@ def test_the_command_prints_a_table_and_writes_what_was_asked_for(tmp_path: Path
     assert "<svg" in (tmp_path / "out.html").read_text()
 
 
+def test_several_policies_are_compared_side_by_side(tmp_path: Path, trace: Path) -> None:
+    files = [tmp_path / f"{name}.yaml" for name in ("eager", "patient")]
+    files[0].write_text("default: {urgent: true}\n")
+    files[1].write_text("default: {deadline: 4h}\n")
+    for given in (["--policy", str(files[0]), str(files[1])], ["--policy", str(files[0]), "--policy", str(files[1])]):
+        done = CliRunner().invoke(main, ["backtest", str(trace), *given, "--json", str(tmp_path / "out.json")])
+        assert done.exit_code == 0, done.output
+        rows = json.loads((tmp_path / "out.json").read_text())["policies"]
+        assert [row["policy"] for row in rows] == ["eager", "patient"]
+        assert [row["saved_usd"] > 0 for row in rows] == [False, True]
+        assert "deadlines met" in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
