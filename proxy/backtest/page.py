@@ -21,9 +21,11 @@ STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;
   max-width: 1200px; padding: 0 1rem; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
-th, td { border-bottom: 1px solid var(--rule); padding: .3rem .6rem; text-align: right; white-space: nowrap; }
+th, td { border-bottom: 1px solid var(--rule); padding: .3rem .5rem; text-align: right; white-space: nowrap;
+  font-size: 13px; }
+th { white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 1rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(480px, 1fr)); gap: 1rem; }
 svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
 svg text.title { font-weight: 600; font-size: 13px; }
 svg .grid { stroke: var(--rule); }
@@ -112,7 +114,7 @@ def _days(hours: int, buckets: int) -> dict[int, str]:
 
 
 def _dollars(value: float) -> str:
-    return f"${value:,.2f}" if value < 10 else f"${value:,.0f}"  # noqa: PLR2004  cents matter where there are few
+    return f"${value:,.2f}" if 0 < value < 10 else f"${value:,.0f}"  # noqa: PLR2004  cents matter where there are few
 
 
 def _count(value: float) -> str:

@@ -7,9 +7,10 @@ from proxy.batching.desk import enqueued_tokens
 from proxy.batching.settings import Settings as BatchingSettings
 from proxy.config.settings import BatchCapabilities, UpstreamSettings
 from proxy.domain.events import BatchSettled, BatchSubmitted
+from proxy.emulator.faults import Fault, FaultKind
 from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant
-from tests.world import HOUR, MINUTE, Reply, World, gather, play
+from tests.world import HOUR, MINUTE, MONDAY_NOON, Reply, World, gather, play
 
 LIMIT = 4000
 """Tokens: about two hundred of these requests' prompts."""
@@ -66,6 +67,25 @@ def test_tokens_are_given_back_by_batches_that_were_cancelled_or_expired(tmp_pat
     emulator = Settings(turnaround=Constant(30 * HOUR), latency_seconds=1.0, enqueued_tokens_max=LIMIT)
     upstream = UpstreamSettings(batches=BatchCapabilities(enqueued_tokens_max=LIMIT))
     play(tmp_path, story, emulator=emulator, upstream=upstream)
+
+
+def test_one_stuck_batch_keeps_nothing_else_out(tmp_path: Path) -> None:
+    """It holds a quarter of the tokens at most; everything else goes into the batches beside it, and is done."""
+
+    async def story(world: World) -> None:
+        async with world.background(*(world.ask(f"{n:03} {PROMPT}", deadline="20h") for n in range(40))):
+            await world.until(lambda: bool(world.seen(BatchSubmitted)), within=HOUR)
+            (stuck, *_) = world.seen(BatchSubmitted)
+            answers = await gather(*(world.ask(f"more {n:03} {PROMPT}", deadline="12h") for n in range(100)))
+            assert [answer.tier for answer in answers].count("batch") >= 99  # one goes ahead as a scout
+            assert max(answer.at for answer in answers) < MONDAY_NOON + 3 * HOUR
+            (still_open,) = [b for b in await world.service.desk.store.open_batches() if b.id == stuck.batch_id]
+            assert still_open.estimated_tokens <= LIMIT / 4
+
+    emulator = Settings(turnaround=Constant(10 * MINUTE), latency_seconds=1.0, enqueued_tokens_max=LIMIT)
+    upstream = UpstreamSettings(batches=BatchCapabilities(enqueued_tokens_max=LIMIT))
+    stuck = Fault(operation="batch", kind=FaultKind.STUCK, state="in_progress", count=1)
+    play(tmp_path, story, emulator=emulator, upstream=upstream, faults=(stuck,))
 
 
 def test_batches_grow_when_the_provider_takes_few_more_this_hour(tmp_path: Path) -> None:
