@@ -140,4 +140,6 @@ def cells(row: Figures) -> tuple[str, ...]:
 
 
 def _usd(amount: Decimal) -> str:
-    return f"${amount.quantize(CENTS):,}"
+    """Whole cents, and more of an amount that is none but not nothing."""
+    places = CENTS if amount == 0 or abs(amount) >= CENTS * 10 else CENTS / 100
+    return f"${amount.quantize(places):,}"

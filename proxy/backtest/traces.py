@@ -39,7 +39,7 @@ FINISHED = frozenset({"request.finished", "call.finished"})
 """The log lines that are requests."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One recorded request. `at` is seconds since the trace began; `within_seconds` None: the trace does not say."""
 
@@ -111,15 +111,15 @@ def _began(fields: Mapping[str, object], place: Place) -> float:
 
 
 def _sorted(rows: Iterator[Row], window: int = 100_000) -> Iterator[Row]:
-    """Rows in order, if none is further from its place than the window."""
-    heap: list[Row] = []
-    for row in rows:
+    """Rows in order, if none is further from its place than the window. Those of the same instant stay as they come."""
+    heap: list[tuple[float, int, Row]] = []
+    for number, row in enumerate(rows):
         if len(heap) < window:
-            heapq.heappush(heap, row)
+            heapq.heappush(heap, (row.at, number, row))
         else:
-            yield heapq.heappushpop(heap, row)
+            yield heapq.heappushpop(heap, (row.at, number, row))[2]
     while heap:
-        yield heapq.heappop(heap)
+        yield heapq.heappop(heap)[2]
 
 
 def _in_order(file: Path, rows: Iterator[tuple[int, Row]]) -> Iterator[Row]:

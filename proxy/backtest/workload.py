@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import attrgetter
 from random import Random
 
 from proxy.backtest.traces import Row
@@ -70,7 +71,8 @@ def workload(rows: Iterable[Row], shape: Shape, settings: Settings) -> Iterator[
     """The requests to play, in order. A trace that has deadlines of its own is played as it is."""
     if shape.has_deadlines or not settings.mix:
         return iter(rows)
-    return heapq.merge(_mixed(rows, Random(f"mix {settings.seed}")), _bulk(shape, settings))
+    mixed, bulk = _mixed(rows, Random(f"mix {settings.seed}")), _bulk(shape, settings)
+    return heapq.merge(mixed, bulk, key=attrgetter("at"))
 
 
 def _mixed(rows: Iterable[Row], random: Random) -> Iterator[Row]:

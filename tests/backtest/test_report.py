@@ -78,3 +78,10 @@ def test_the_table_has_a_column_for_each_policy_and_fits_on_a_terminal() -> None
     assert lines["deadlines"].count("90.000%") == 3
     assert lines["missed"].count("10.000%") == 3
     assert "…" not in text
+
+
+def test_an_amount_of_less_than_a_dime_is_shown_to_the_hundredth_of_a_cent() -> None:
+    text = shown([replace(ROW, list_usd=Decimal("0.01234"), paid_usd=Decimal("0.0005"), duplicate_usd=Decimal(0))])
+    assert "$0.0123" in text
+    assert "$0.0005" in text
+    assert "$0.00 " in text

@@ -66,6 +66,13 @@ def test_the_proxys_own_log_is_a_trace(tmp_path: Path) -> None:
     assert second == Row(5.0, "gpt-4o-mini", 10, 20, None)
 
 
+def test_requests_of_the_same_instant_and_size_may_differ_in_their_deadlines(tmp_path: Path) -> None:
+    line = '{"offset_s": 5, "model": "m", "prompt_tokens": 1, "completion_tokens": 1%s}\n'
+    file = tmp_path / "trace.jsonl"
+    file.write_text("".join(line % deadline for deadline in ("", ', "deadline_s": 900', "", ', "deadline_s": 60')))
+    assert [row.within_seconds for row in read_trace(file)] == [None, 900.0, None, 60.0]
+
+
 def test_plain_json_lines_are_a_trace(tmp_path: Path) -> None:
     text = '{"offset_s": 1, "prompt_tokens": 5, "completion_tokens": 6, "model": "m-large", "deadline_s": 60}\n'
     assert list(read_trace(written(tmp_path, "t.jsonl", text))) == [Row(0.0, "gpt-4.1", 5, 6, 60.0)]
