@@ -63,7 +63,7 @@ class State:
             escalation_backlog=self.engine.backlog(),
             escalation_slack_seconds=self.engine.slack_seconds(now),
             forecast_seconds={(upstream, model): times.quote(now) for upstream, model, times in latencies},
-            call_forecast_seconds=self._desk.call_times.forecasts(),
+            call_forecast_seconds=self.desk.call_times.forecasts(),
             congested={(upstream, model): times.congested(now) for upstream, model, times in latencies},
             enqueued_tokens=_by_pair(enqueued_tokens(batches)),
             enqueued_tokens_limit=_by_pair(
