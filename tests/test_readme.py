@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 from click.testing import CliRunner
 
@@ -51,6 +52,15 @@ def test_the_options_that_it_names_exist() -> None:
     page = "".join(CliRunner().invoke(main, [command, "--help"]).output for command in main.commands)
     for option in set(re.findall(r"(?<![-\w])--[a-z][a-z-]+", TEXT)) - {"--quiet", "--check", "--replicas"}:
         assert option in page, option
+
+
+def test_what_explain_is_shown_to_say_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (shown,) = (block for block in _blocks("console") if "standby explain" in block)
+    command, *lines, rest = shown.splitlines()
+    said = CliRunner().invoke(main, command.partition("standby ")[2].split()).output.splitlines()
+    assert rest == "..."
+    assert said[: len(lines)] == lines
 
 
 def test_the_scrape_configuration_points_at_the_default_port() -> None:
