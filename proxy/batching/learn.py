@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from proxy.batching.desk import Desk
 from proxy.domain.batch import BatchState
-from proxy.domain.events import CallForecastsSettled, ForecastSettled
+from proxy.domain.events import ForecastSettled
 from proxy.domain.request import Lane
 from proxy.routing.latencybook import LatencyBook
 
@@ -67,8 +67,7 @@ def settle_forecasts(desk: Desk, now: float) -> None:
         for forecast in times.settle_forecasts(now):
             desk.announce(ForecastSettled(upstream, model, forecast.quantile, forecast.covered, now))
     for calls in desk.call_times.judge():
-        desk.announce(
-            CallForecastsSettled(
-                calls.upstream, calls.model, calls.tier, calls.quantile, calls.covered, calls.missed, now
-            )
-        )
+        for covered, count in ((True, calls.covered), (False, calls.missed)):
+            if count:
+                settled = ForecastSettled(calls.upstream, calls.model, calls.quantile, covered, now, calls.tier, count)
+                desk.announce(settled)

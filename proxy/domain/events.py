@@ -222,7 +222,7 @@ class BatchSettled:
 
 @dataclass(frozen=True, slots=True)
 class ForecastSettled:
-    """A quoted completion time turned out: the batch was complete within it, or it was not.
+    """A quoted time turned out: the batch was complete within it, or it was not; or so many calls at another tier were.
 
     `quantile` is what was quoted, such as 0.9: that share of forecasts should be covered.
     """
@@ -232,21 +232,8 @@ class ForecastSettled:
     quantile: float
     covered: bool
     at: float
-
-
-@dataclass(frozen=True, slots=True)
-class CallForecastsSettled:
-    """Calls at a tier were answered within the time that they were expected to take, or were not: so many since the
-    last such event. `quantile` is the share that should be.
-    """
-
-    upstream: UpstreamName
-    model: str
-    tier: Tier
-    quantile: float
-    covered: int
-    missed: int
-    at: float
+    tier: Tier = Tier.BATCH
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +378,6 @@ AnyEvent = (
     | BatchSubmitted
     | BatchSettled
     | ForecastSettled
-    | CallForecastsSettled
     | StoreWarned
     | LanesTaken
     | LanesLost

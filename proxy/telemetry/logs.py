@@ -24,7 +24,6 @@ from proxy.domain.events import (
     BatchSubmitted,
     BatchTierLost,
     CallFinished,
-    CallForecastsSettled,
     ForecastSettled,
     LanesLost,
     LanesTaken,
@@ -92,10 +91,7 @@ LINES: Mapping[type[AnyEvent], _Line] = {
         "batch.settled",
         ("batch_id", *_PAIR, "outcome", "turnaround_seconds", "answered", "superseded", "refused", "missing"),
     ),
-    ForecastSettled: _Line(logging.DEBUG, "forecast.settled", (*_PAIR, "quantile", "covered")),
-    CallForecastsSettled: _Line(
-        logging.DEBUG, "forecast.calls_settled", (*_PAIR, "tier", "quantile", "covered", "missed")
-    ),
+    ForecastSettled: _Line(logging.DEBUG, "forecast.settled", (*_PAIR, "tier", "quantile", "covered", "count")),
     StoreWarned: _Line(logging.WARNING, "store.warned", ("warning",)),
     LanesTaken: _Line(logging.INFO, "lanes.taken", ("lanes",)),
     LanesLost: _Line(logging.WARNING, "lanes.lost", ("lanes",)),

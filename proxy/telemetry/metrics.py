@@ -25,7 +25,6 @@ from proxy.domain.events import (
     BatchSubmitted,
     BatchTierLost,
     CallFinished,
-    CallForecastsSettled,
     CutReason,
     EscalationReason,
     ForecastSettled,
@@ -142,7 +141,6 @@ class Metrics:
             BatchSubmitted: self._on_submitted,
             BatchSettled: self._on_settled,
             ForecastSettled: self._on_forecast_settled,
-            CallForecastsSettled: self._on_call_forecasts_settled,
             StoreWarned: self._on_store_warned,
             LanesTaken: self._on_lanes_taken,
             LanesLost: self._on_lanes_lost,
@@ -228,12 +226,11 @@ class Metrics:
     def _on_forecast_settled(self, event: ForecastSettled) -> None:
         result = "covered" if event.covered else "missed"
         quantile = f"{event.quantile:g}"
-        self._series.forecasts.of(event.upstream, self._model(event.model), quantile, result).inc()
-
-    def _on_call_forecasts_settled(self, event: CallForecastsSettled) -> None:
-        labels = event.upstream, self._model(event.model), event.tier, f"{event.quantile:g}"
-        self._series.call_forecasts.of(*labels, "covered").inc(event.covered)
-        self._series.call_forecasts.of(*labels, "missed").inc(event.missed)
+        pair = event.upstream, self._model(event.model)
+        if event.tier is Tier.BATCH:
+            self._series.forecasts.of(*pair, quantile, result).inc()
+        else:
+            self._series.call_forecasts.of(*pair, event.tier, quantile, result).inc(event.count)
 
     def _on_store_warned(self, _: StoreWarned) -> None:
         self._series.store_warnings.of().inc()

@@ -8,7 +8,7 @@ import pytest
 from proxy.batching.desk import Desk
 from proxy.batching.learn import CALLS_NOTE, NOTE, recall, remember, settle_forecasts, take_over
 from proxy.batching.settings import Settings
-from proxy.domain.events import AnyEvent, CallForecastsSettled, ForecastSettled
+from proxy.domain.events import AnyEvent, ForecastSettled
 from proxy.domain.ids import IdSource
 from proxy.domain.tier import Tier
 from proxy.routing import planner
@@ -111,7 +111,10 @@ def test_whether_calls_took_as_long_as_was_expected_is_announced(tmp_path: Path)
             times.observe(UPSTREAM, MODEL, seconds)
         settle_forecasts(life.desk, 5.0)
         settle_forecasts(life.desk, 6.0)
-        assert life.events == [CallForecastsSettled(UPSTREAM, MODEL, Tier.STANDARD, 0.999, covered=2, missed=1, at=5.0)]
+        assert life.events == [
+            ForecastSettled(UPSTREAM, MODEL, 0.999, covered, 5.0, Tier.STANDARD, count)
+            for covered, count in ((True, 2), (False, 1))
+        ]
 
     play(tmp_path, story)
 

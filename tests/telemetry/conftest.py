@@ -14,7 +14,6 @@ from proxy.domain.events import (
     BatchSubmitted,
     BatchTierLost,
     CallFinished,
-    CallForecastsSettled,
     CutReason,
     EscalationReason,
     ForecastSettled,
@@ -72,7 +71,6 @@ class Samples:
     submitted: BatchSubmitted
     settled: BatchSettled
     forecast: ForecastSettled
-    call_forecasts: CallForecastsSettled
     store_warned: StoreWarned
     lanes_taken: LanesTaken
     lanes_lost: LanesLost
@@ -180,7 +178,6 @@ def samples() -> Samples:
             at=AT,
         ),
         forecast=ForecastSettled(OPENAI, MODEL, 0.9, covered=False, at=AT),
-        call_forecasts=CallForecastsSettled(OPENAI, MODEL, Tier.FLEX, 0.9, covered=8, missed=1, at=AT),
         store_warned=StoreWarned("it forgets", AT),
         lanes_taken=LanesTaken((Lane(OPENAI, MODEL),), at=AT),
         lanes_lost=LanesLost((Lane(OPENAI, MODEL),), at=AT),

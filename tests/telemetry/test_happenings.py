@@ -49,10 +49,10 @@ def test_what_comes_with_every_request_and_what_a_person_need_not_know_has_no_wo
     every_request = {RequestDecided, RequestAccepted, RequestAttached, RequestFinished, CallFinished}
     assert every_request <= silent
     assert {kind.__name__ for kind in silent - every_request} == {
-        "CallForecastsSettled",
         "ForecastSettled",
         "BatchFilesDeleted",
         "ShadowLimited",
+        "VirtualBatchMoved",
         "WebhookCalled",
     }
     assert silent <= set(get_args(AnyEvent))

@@ -11,7 +11,6 @@ from proxy.domain.events import (
     AnyEvent,
     BatchSettled,
     CallFinished,
-    CallForecastsSettled,
     ForecastSettled,
     OutcomeLabel,
     PolicyReloaded,
@@ -23,6 +22,7 @@ from proxy.domain.events import (
 )
 from proxy.domain.ids import UpstreamName
 from proxy.domain.money import LedgerRow
+from proxy.domain.tier import Tier
 from proxy.telemetry.gauges import Gauges
 from proxy.telemetry.metrics import Known, Metrics
 
@@ -39,7 +39,6 @@ class Samples(Protocol):
     finished: RequestFinished
     settled: BatchSettled
     forecast: ForecastSettled
-    call_forecasts: CallForecastsSettled
     escalated: RequestEscalated
     row: LedgerRow
     waste: LedgerRow
@@ -243,10 +242,11 @@ def test_forecasts_are_counted_by_whether_they_held(samples: Samples) -> None:
 
 
 def test_forecasts_of_calls_are_counted_by_tier(samples: Samples) -> None:
-    values = heard(samples.call_forecasts, samples.call_forecasts)
+    held = replace(samples.forecast, tier=Tier.FLEX, covered=True, count=8)
+    values = heard(held, replace(held, covered=False, count=2))
     label = "model=gpt-5-mini,quantile=0.9,result={},tier=flex,upstream=openai"
     assert only(values, "standby_call_forecast_results_total") == {
-        f"standby_call_forecast_results_total{{{label.format('covered')}}}": 16,
+        f"standby_call_forecast_results_total{{{label.format('covered')}}}": 8,
         f"standby_call_forecast_results_total{{{label.format('missed')}}}": 2,
     }
 
