@@ -139,7 +139,6 @@ TESTED_ELSEWHERE = {
     "runtime/command.py": "cli/test_serve.py",
     "cli/backtest.py": "backtest/test_show.py",
     "cli/process.py": "cli/test_serve.py",
-    "cli/policies.py": "check/test_show.py",
     "report/view.py": "cli/test_look.py",
     "server/exchange.py": "server/test_relay.py",
     "runtime/service.py": "stories/test_recovery.py",
