@@ -24,6 +24,7 @@ from proxy.domain.events import (
     RequestRejected,
     StepFailed,
     StoreWarned,
+    VirtualBatchMoved,
     WasteBooked,
     WebhookCalled,
 )
@@ -121,6 +122,17 @@ def _step_failed(event: StepFailed) -> Happening:
     return Happening(event.at, Level.WARNING, f"{event.step} failed: {short(event.error)}", event.upstream)
 
 
+def _virtual(event: VirtualBatchMoved) -> Happening | None:
+    """Its beginning and its end; what is between is soon over."""
+    if event.status in {"validating", "finalizing", "cancelling"}:
+        return None
+    if event.status == "in_progress":
+        return Happening(event.at, Level.INFO, f"a virtual batch of {event.total} lines has begun")
+    level = Level.WARNING if event.status in {"failed", "expired"} else Level.INFO
+    text = f"a virtual batch is {event.status}: {event.completed} answered, {event.failed} failed"
+    return Happening(event.at, level, text)
+
+
 def _webhook(event: WebhookCalled) -> Happening | None:
     if not event.error:
         return None
@@ -158,6 +170,7 @@ _SENTENCES: Mapping[type[AnyEvent], Callable[[Any], Happening | None]] = {
     RequestRejected: _rejected,
     BatchTierLost: _tier_lost,
     StepFailed: _step_failed,
+    VirtualBatchMoved: _virtual,
     WebhookCalled: _webhook,
     StoreWarned: _store_warned,
     LanesTaken: _lanes_taken,

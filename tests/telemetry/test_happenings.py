@@ -15,6 +15,7 @@ from proxy.domain.events import (
     RequestEscalated,
     RequestFinished,
     StepFailed,
+    VirtualBatchMoved,
     WasteBooked,
     WebhookCalled,
 )
@@ -31,6 +32,7 @@ class Samples(Protocol):
     escalated: RequestEscalated
     step_failed: StepFailed
     waste_booked: WasteBooked
+    virtual_moved: VirtualBatchMoved
     webhook_called: WebhookCalled
     lanes_taken: LanesTaken
 
@@ -65,6 +67,15 @@ def test_a_batch_is_told_from_its_submission_to_its_end(samples: Samples) -> Non
     settled = told(samples.settled)
     assert settled.text == "a batch is completed after 16 min 40 s: 7 answered, 2 missing, 1 too late"
     assert (settled.model, settled.upstream, settled.level) == ("gpt-5-mini", "openai", Level.INFO)
+
+
+def test_a_virtual_batch_is_told_of_when_it_begins_and_when_it_ends(samples: Samples) -> None:
+    moved = samples.virtual_moved
+    assert describe(replace(moved, status="validating")) is None
+    assert told(replace(moved, status="in_progress")).text == "a virtual batch of 10 lines has begun"
+    ended = told(moved)
+    assert (ended.text, ended.level) == ("a virtual batch is completed: 9 answered, 1 failed", Level.INFO)
+    assert told(replace(moved, status="expired")).level == Level.WARNING
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (7384.0, "2 h 3 min")])
