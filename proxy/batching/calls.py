@@ -16,8 +16,10 @@ from proxy.domain.events import (
     RequestEscalated,
     RequestFinished,
     StepFailed,
+    UpstreamFailed,
     WasteBooked,
 )
+from proxy.domain.failure import failure_of
 from proxy.domain.ids import AttemptId, RequestId
 from proxy.domain.moves import (
     AttemptLost,
@@ -109,6 +111,8 @@ async def _call_answered(desk: Desk, waiting: Waiting, attempt: Attempt, bought:
         if status == TOO_MANY_REQUESTS:
             kind = limits.refused(bought.rate, waiting.estimated_tokens, now)
             desk.announce(RateLimited(queue.upstream, queue.model, kind, now))
+        elif status >= SERVER_ERROR:
+            desk.announce(UpstreamFailed(queue.upstream, queue.model, failure_of(status), now))
         refusal = f"upstream answered {status}"
         await _refuse(desk, waiting, attempt.id, refusal, bought.rate.retry_after_seconds or 0.0)
         return
@@ -157,6 +161,8 @@ async def _no_flex(desk: Desk, waiting: Waiting, attempt_id: AttemptId, status: 
 
 
 async def _call_failed(desk: Desk, waiting: Waiting, attempt: Attempt, fault: UpstreamFault) -> None:
+    queue = waiting.queue
+    desk.announce(UpstreamFailed(queue.upstream, queue.model, failure_of(fault.status), desk.clock.now()))
     if fault.retry is not Retry.UNKNOWN_IF_BILLED:
         await _refuse(desk, waiting, attempt.id, fault.message, fault.after_seconds or 0.0)
         return

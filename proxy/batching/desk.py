@@ -55,6 +55,8 @@ class Memory:
     """Completed batches whose output file is not there yet, and since when."""
     collect_failures: dict[BatchId, int] = field(default_factory=dict)
     """How often a batch's result files could not be read to their end."""
+    polled_at: dict[BatchId, float] = field(default_factory=dict)
+    """When the provider last said how a job is doing, by batch."""
     budgets: dict[Account, Budget] = field(default_factory=dict)
     """What is known of the tokens that may be enqueued."""
     rung_lost_until: dict[UpstreamName, float] = field(default_factory=dict)
@@ -225,6 +227,7 @@ class Desk:
 
     def forget_batch(self, batch_id: BatchId) -> None:
         self.memory.batch_failures.pop(batch_id, None)
+        self.memory.polled_at.pop(batch_id, None)
         self.memory.completed_without_output.pop(batch_id, None)
         self.memory.collect_failures.pop(batch_id, None)
 

@@ -19,7 +19,8 @@ from proxy.batching.waitlist import Waitlist
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.decision import CONFIDENCE_DEFAULT
 from proxy.domain.errors import StandbyError, UpstreamFault
-from proxy.domain.events import AnyEvent, RequestAccepted, StepFailed
+from proxy.domain.events import AnyEvent, RequestAccepted, StepFailed, UpstreamFailed
+from proxy.domain.failure import failure_of
 from proxy.domain.ids import BatchId, RequestId, UpstreamName
 from proxy.domain.moves import BatchPostponed
 from proxy.domain.request import Lane, Waiting
@@ -244,7 +245,11 @@ class Engine:
         failures = memory.batch_failures.get(batch.id, 0)
         memory.batch_failures[batch.id] = failures + 1
         asked = error.after_seconds or 0.0 if isinstance(error, UpstreamFault) else 0.0
-        again_at = self._desk.clock.now() + max(self._desk.backoff_seconds(failures), asked)
+        now = self._desk.clock.now()
+        again_at = now + max(self._desk.backoff_seconds(failures), asked)
+        if isinstance(error, UpstreamFault):
+            kind = failure_of(error.status)
+            self._desk.announce(UpstreamFailed(batch.queue.upstream, batch.queue.model, kind, now))
         self._failed(batch.state.value, error, again_at, batch)
         await self._attempt("postpone", self._postpone(batch, again_at))
 

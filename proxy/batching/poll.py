@@ -30,6 +30,7 @@ async def poll(desk: Desk, batch: Batch) -> None:
             raise
         await _not_found(desk, batch)
         return
+    desk.memory.polled_at[batch.id] = desk.clock.now()
     outcome = TERMINAL.get(seen.status)
     if outcome is None or _output_is_late(desk, batch, seen, outcome):
         await _still_running(desk, batch, seen)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from proxy.domain.batch import BatchOutcome
 from proxy.domain.change import PolicyChange
 from proxy.domain.decision import Reason
+from proxy.domain.failure import FailureKind
 from proxy.domain.ids import BatchId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow
 from proxy.domain.request import Lane
@@ -280,6 +281,16 @@ class RateLimited:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamFailed:
+    """An upstream failed a call: a synchronous one, or one about a batch or a file."""
+
+    upstream: UpstreamName
+    model: str
+    kind: FailureKind
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowLimited:
     """This request would have been over the limit at arrival, had everything been sent synchronously on arrival."""
 
@@ -383,6 +394,7 @@ AnyEvent = (
     | LanesLost
     | BatchFilesDeleted
     | RateLimited
+    | UpstreamFailed
     | ShadowLimited
     | StepFailed
     | VirtualBatchMoved

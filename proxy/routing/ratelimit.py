@@ -69,6 +69,10 @@ class Bucket:
         self._at = max(self._at, now)
         return self._level
 
+    def used_ratio(self, now: float) -> float:
+        """The share that is used: 0 full, 1 empty, more than 1 overdrawn."""
+        return 1 - self.level(now) / self.per_minute
+
     def take(self, amount: float, now: float) -> None:
         self._level = self.level(now) - amount
 
@@ -296,9 +300,12 @@ class RateLimits:
         return present, later
 
     def used_ratio(self, now: float) -> float:
-        """The used share of the scarcer limit: 0 unused or unknown, 1 all used, more than 1 overdrawn."""
-        used = (1 - bucket.level(now) / bucket.per_minute for bucket in self._buckets.values())
-        return max(used, default=0.0)
+        """The used share of the scarcer limit; 0 where none is known."""
+        return max(self.used_ratios(now).values(), default=0.0)
+
+    def used_ratios(self, now: float) -> dict[LimitKind, float]:
+        """The used share of each known limit: 0 unused, 1 all used, more than 1 overdrawn."""
+        return {kind: bucket.used_ratio(now) for kind, bucket in self._buckets.items()}
 
     def _learn(self, kind: LimitKind, limit: int | None, remaining: int | None, now: float) -> None:
         if limit is not None and limit > 0:

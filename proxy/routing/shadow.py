@@ -65,6 +65,11 @@ class Shadow:
         """How long a request arriving now would wait if all had been sent synchronously and queued for their turn."""
         return max(0.0, self._wait_seconds - max(0.0, now - self._at))
 
+    def used_ratios(self, now: float) -> dict[LimitKind, float]:
+        """The share of each known limit that all-synchronous traffic would have used, from 0 to 1."""
+        self._follow_limits(now)
+        return {kind: bucket.used_ratio(now) for kind, bucket in self._buckets.items()}
+
     def _queue(self, amounts: dict[LimitKind, int], now: float) -> None:
         """Lindley's recursion: the wait shrinks with time and grows by what each arrival takes at the limit's pace."""
         service = (amounts[kind] * MINUTE_SECONDS / bucket.per_minute for kind, bucket in self._buckets.items())

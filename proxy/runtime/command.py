@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -62,8 +63,7 @@ async def serve(
 ) -> int:
     """Run the proxy until SIGTERM or SIGINT, alone or as a worker at its place. SIGHUP looks at the policy again."""
     logs.configure(config.logging.level, config.logging.format, sys.stderr)
-    listening = None if place is None else place.listening
-    async with running(config, SystemClock(), environ, listening=listening) as service:
+    async with running(config, SystemClock(), environ, place=place) as service:
         _on_signals(service.stopped.set)
         gc.collect()
         gc.freeze()  # the price map's 100,000 objects live for ever: scanning them again and again took 50 ms each time
@@ -100,14 +100,14 @@ def serve_with_workers(
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def work(place: Place) -> int:
-        own_port = config.server.port and config.server.port + 1 + place.number
+        own_port = config.server.port and config.server.port + 1 + place.nest.number
         own = replace(config, server=replace(config.server, port=own_port))
         with guard, asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(serve(own, environ, say, place))
 
     def serving(urls: list[str]) -> None:
         say(_greeting(config, url))
-        say(f"Each worker has a /metrics of its own: {', '.join(urls)}")
+        say(f"Its /metrics is of all workers together. Of one alone: {', '.join(urls)}")
 
     code = workers.watch_over(work, count, listening, serving)
     say(FAREWELL)
@@ -120,12 +120,13 @@ def _greeting(config: Config, url: str) -> str:
 
 
 def _begin_work(place: Place, service: Service) -> None:
-    """Say that this worker serves; stop when the process that watches over it is gone."""
+    """Say that this worker serves; stop, and clear up, when the process that watches over it is gone."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         loop.remove_reader(place.alive)
         service.stopped.set()
+        shutil.rmtree(place.nest.folder, ignore_errors=True)
 
     loop.add_reader(place.alive, stop)
     os.write(place.ready, f"{service.url}\n".encode())

@@ -15,9 +15,9 @@ from proxy.domain.request import Lane, Stage
 from proxy.domain.tier import Tier
 from proxy.runtime.daybook import DayBook
 from proxy.runtime.state import State
+from proxy.runtime.telling import Telling
 from proxy.telemetry.happenings import short
 from proxy.telemetry.journal import Journal
-from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.overview import (
     BatchView,
     Day,
@@ -50,12 +50,11 @@ class Watch:
 class Showcase:
     """`proxy.server.house.Showcase` over the running parts."""
 
-    _metrics: Metrics
-    _state: State
+    _telling: Telling
     _overviews: "Overviews"
 
-    async def metrics(self, *, openmetrics: bool) -> tuple[bytes, str]:
-        return self._metrics.render(await self._state.gauges(), openmetrics=openmetrics)
+    async def metrics(self, *, openmetrics: bool, alone: bool) -> tuple[bytes, str]:
+        return await self._telling.page(openmetrics=openmetrics, alone=alone)
 
     async def overview(self) -> Overview:
         return await self._overviews.look()

@@ -6,7 +6,6 @@ async with running(config, clock, environ) as service:
 
 import asyncio
 import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from proxy.domain.errors import ConfigFault
 from proxy.domain.events import StoreWarned
 from proxy.domain.ids import IdSource
 from proxy.routing.limitbook import LimitBook
+from proxy.routing.pricing import PriceBook
 from proxy.routing.spending import Spending
 from proxy.routing.terms import Mode
 from proxy.runtime.failpoints import arm, failpoint_of
@@ -40,7 +40,11 @@ from proxy.runtime.parts import (
     read_prices,
 )
 from proxy.runtime.reload import PolicyWatch
+from proxy.runtime.siblings import Nest
 from proxy.runtime.state import State
+from proxy.runtime.telling import Telling
+from proxy.runtime.timing import OPERATIONS, time_store
+from proxy.runtime.workers import Place
 from proxy.server.accounts import Account, Accounts
 from proxy.server.app import App
 from proxy.server.auth import Doorman
@@ -50,9 +54,10 @@ from proxy.server.house import House
 from proxy.server.leavers import Leavers
 from proxy.server.virtual_runner import Runner
 from proxy.store.interface import Heard, Store, Word
+from proxy.telemetry.beginnings import Known
 from proxy.telemetry.fanout import Announcer
 from proxy.telemetry.logs import Logs
-from proxy.telemetry.metrics import Known, Metrics
+from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.tracing import open_traces
 from proxy.upstream.http import open_session
 
@@ -93,17 +98,20 @@ async def running(
     environ: Mapping[str, str],
     *,
     store: Store | None = None,
-    listening: socket.socket | None = None,
+    place: Place | None = None,
     random_bits: Callable[[int], int] | None = None,
     with_logs: bool = True,
 ) -> AsyncIterator[Service]:
     """Start everything, and stop it in order when the block is left: drain, then close. Raises `ConfigFault` and
-    `StoreFault` when it cannot start, with nothing left running. `store` takes the place of the configured one. What
-    comes in at `listening`, a socket that others may accept on too, is served as well as what comes to the own address.
+    `StoreFault` when it cannot start, with nothing left running. `store` takes the place of the configured one. A
+    worker at its `place` among others serves what comes in at their common socket, and what comes to its own address.
     """
     async with AsyncExitStack() as stack:
         store = store or build_store(config.store, clock)
-        service = await _build(config, clock, environ, stack, store, random_bits=random_bits, with_logs=with_logs)
+        nest = None if place is None else place.nest
+        service = await _build(
+            config, clock, environ, stack, store, nest=nest, random_bits=random_bits, with_logs=with_logs
+        )
         _trace(config, service, stack)
         for warning in service.house.store.warnings:
             service.announcer.announce(StoreWarned(warning, clock.now()))
@@ -134,7 +142,9 @@ async def running(
             ]
             working = background.create_task(service.engine.run(), name="engine")
             try:
-                service.port = await _listen(runner, config, service.port, listening)
+                service.port = await _listen(runner, config, service.port, place)
+                if place is not None:
+                    service.house.own_port = service.port
                 yield service
             finally:
                 await _drain(service, runner, working, config.server.drain_seconds)
@@ -149,6 +159,7 @@ async def _build(
     stack: AsyncExitStack,
     store: Store,
     *,
+    nest: Nest | None,
     random_bits: Callable[[int], int] | None,
     with_logs: bool,
 ) -> Service:
@@ -179,6 +190,9 @@ async def _build(
     engine = Engine(desk, membership)
     webhooks = build_webhooks(config, store, clock, announcer.announce, environ, lambda: membership.keeps(HOUSEKEEPING))
     stack.push_async_callback(webhooks.close)
+    metrics = Metrics(_known(config, policy_watch, prices))
+    time_store(store, clock, metrics.store_took, metrics.store_failed)
+    telling = Telling(metrics, nest)
     house = _house(
         config,
         desk,
@@ -193,22 +207,11 @@ async def _build(
     state = State(
         desk=desk, engine=engine, house=house, announcer=announcer, membership=membership, policy_watch=policy_watch
     )
-    metrics = Metrics(_known(config, policy_watch))
-    connect(state, metrics, virtual, with_logs=with_logs)
+    await stack.enter_async_context(telling.about(state))
+    connect(state, metrics, virtual, telling, with_logs=with_logs)
     policy_watch.on_change(lambda policy: setattr(house, "policy", policy))
-    return Service(
-        host=config.server.host,
-        port=config.server.port,
-        desk=desk,
-        engine=engine,
-        house=house,
-        metrics=metrics,
-        state=state,
-        membership=membership,
-        announcer=announcer,
-        policy_watch=policy_watch,
-        virtual=virtual,
-    )
+    host, port = config.server.host, config.server.port
+    return Service(host, port, desk, engine, house, metrics, state, membership, announcer, policy_watch, virtual)
 
 
 def _house(
@@ -252,13 +255,17 @@ def _house(
     )
 
 
-def _known(config: Config, policy_watch: PolicyWatch) -> Known:
-    """What is certain to appear in metrics: their series begin at 0."""
+def _known(config: Config, policy_watch: PolicyWatch, prices: PriceBook) -> Known:
+    """What is certain to appear in metrics: their series begin at 0. A glob is no model."""
+    models = {
+        upstream.name: [model for model in upstream.models if not set(model) & set("*?[")]
+        for upstream in config.upstreams
+    }
     policies = ["default", *(rule.name for rule in policy_watch.policy.rules)]
-    return Known({upstream.name: () for upstream in config.upstreams}, policies)
+    return Known(models, policies, OPERATIONS, prices.source)
 
 
-def connect(state: State, metrics: Metrics, virtual: Runner, *, with_logs: bool) -> None:
+def connect(state: State, metrics: Metrics, virtual: Runner, telling: Telling, *, with_logs: bool) -> None:
     """Who listens to events, and what is shown of them. Four change what happens next: the engine learns, budgets are
     used up, `holds` wakes held clients, and virtual batches collect their lines.
     """
@@ -272,7 +279,7 @@ def connect(state: State, metrics: Metrics, virtual: Runner, *, with_logs: bool)
     announcer.connect(metrics.listen)
     announcer.connect(watch.journal.listen)
     announcer.connect(watch.tally.listen)
-    house.showcase = Showcase(metrics, state, Overviews(state, watch))
+    house.showcase = Showcase(telling, Overviews(state, watch))
     if with_logs:
         announcer.connect(Logs().listen)
 
@@ -306,7 +313,7 @@ def _batch_is_sold(desk: Desk) -> Callable[[Account, float], bool]:
     return lambda account, now: desk.sells_batches(account.upstream.name, now)
 
 
-async def _listen(runner: web.ServerRunner, config: Config, port: int, shared: socket.socket | None) -> int:
+async def _listen(runner: web.ServerRunner, config: Config, port: int, place: Place | None) -> int:
     site = web.TCPSite(runner, config.server.host, port, backlog=config.server.backlog)
     try:
         await site.start()
@@ -314,8 +321,8 @@ async def _listen(runner: web.ServerRunner, config: Config, port: int, shared: s
         address = f"{config.server.host}:{port}"
         raise ConfigFault(f"cannot listen on {address}: {error.strerror or error}; choose another --port") from error
     bound: int = runner.addresses[0][1]
-    if shared is not None:
-        await web.SockSite(runner, shared, backlog=config.server.backlog).start()
+    if place is not None:
+        await web.SockSite(runner, place.listening, backlog=config.server.backlog).start()
     return bound
 
 

@@ -1,13 +1,14 @@
 """One look at the state of everything, for the gauges of `/metrics`."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from proxy.batching.desk import Account, Desk, enqueued_tokens
 from proxy.batching.engine import Engine
 from proxy.batching.membership import HOUSEKEEPING, Membership
+from proxy.domain.batch import Batch, BatchState
 from proxy.domain.errors import StoreFault
 from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
@@ -60,7 +61,9 @@ class State:
                 (lane.upstream, lane.model, stage): n for (lane, stage), n in waitlist.stages().items() if ours(lane)
             },
             open_batches=Counter((batch.queue.upstream, batch.queue.model, batch.state) for batch in batches),
-            escalation_backlog=self.engine.backlog(),
+            oldest_batch_seconds=_greatest((batch, now - _submitted_at(batch)) for batch in batches),
+            poll_age_seconds=_greatest((batch, now - self._heard_at(batch)) for batch in batches),
+            escalation_backlog=dict.fromkeys(self.desk.upstreams, 0) | self.engine.backlog(),
             escalation_slack_seconds=self.engine.slack_seconds(now),
             forecast_seconds={(upstream, model): times.quote(now) for upstream, model, times in latencies},
             call_forecast_seconds=self.desk.call_times.forecasts(),
@@ -80,15 +83,38 @@ class State:
             event_loop_lag_seconds=self.lag.seconds,
             replicas=self.membership.members,
             lanes_held=sum(lane != HOUSEKEEPING for lane in self.membership.lanes),
+            is_leader=HOUSEKEEPING in self.membership.lanes,
             policy_loaded_at=self.policy_watch.loaded_at,
             policy_edit_refused=self.policy_watch.edit_refused,
         )
 
     def _used(self, now: float) -> dict[tuple[UpstreamName, str, LimitKind, LimitView], float]:
         return {
-            (upstream, model, LimitKind.REQUESTS, LimitView.ACTUAL): limits.actual.used_ratio(now)
+            (upstream, model, kind, view): ratio
             for upstream, model, limits in self.desk.limits
+            for view, ratios in (
+                (LimitView.ACTUAL, limits.actual.used_ratios(now)),
+                (LimitView.SHADOW, limits.shadow.used_ratios(now)),
+            )
+            for kind, ratio in ratios.items()
         }
+
+    def _heard_at(self, batch: Batch) -> float:
+        return self.desk.memory.polled_at.get(batch.id, _submitted_at(batch))
+
+
+def _submitted_at(batch: Batch) -> float:
+    return batch.submitted_at or batch.created_at
+
+
+def _greatest(ages: Iterable[tuple[Batch, float]]) -> dict[tuple[UpstreamName, str], float]:
+    """Of the batches that the provider works on, by upstream and model."""
+    greatest: dict[tuple[UpstreamName, str], float] = {}
+    for batch, seconds in ages:
+        if batch.state is BatchState.IN_FLIGHT:
+            pair = batch.queue.upstream, batch.queue.model
+            greatest[pair] = max(seconds, greatest.get(pair, 0.0))
+    return greatest
 
 
 def _by_pair(amounts: Mapping[Account, float]) -> dict[tuple[UpstreamName, str], float]:

@@ -1,7 +1,8 @@
 """`standby serve --workers N`: one listening socket, N processes that accept on it, and this one, which watches.
 
 The socket is made before the processes are, and belongs to all of them: no connection is lost when one of them dies,
-and its successor accepts on the same one. Each process also listens at an address of its own, with its own `/metrics`.
+and its successor accepts on the same one. `/metrics` there is of all of them together. Each process also listens at
+an address of its own, where it tells of itself alone.
 """
 
 import os
@@ -9,14 +10,17 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from proxy.config.settings import Config
 from proxy.domain.errors import ConfigFault
+from proxy.runtime.siblings import Nest
 
 RESTART_SECONDS = 1.0
 """A worker that dies young is not started again sooner than this."""
@@ -26,12 +30,12 @@ RESTART_SECONDS = 1.0
 class Place:
     """What a worker needs to know of its surroundings.
 
-    `listening` is the shared socket. `number` counts from 0. `ready` takes a line with the worker's own URL when it
-    serves; `alive` ends when the watching process does.
+    `listening` is the shared socket. `nest` is where the workers meet. `ready` takes a line with the worker's own URL
+    when it serves; `alive` ends when the watching process does.
     """
 
     listening: socket.socket
-    number: int
+    nest: Nest
     ready: int
     alive: int
 
@@ -63,7 +67,11 @@ def watch_over(work: Work, count: int, listening: socket.socket, serving: Callab
 
     Returns the exit code: that of a worker that could not even begin, else 0.
     """
-    watcher = _Watcher(work, listening)
+    with tempfile.TemporaryDirectory(prefix="standby-", ignore_cleanup_errors=True) as folder:
+        return _watch(_Watcher(work, listening, Path(folder), count), count, serving)
+
+
+def _watch(watcher: "_Watcher", count: int, serving: Callable[[list[str]], None]) -> int:
     for word in (signal.SIGTERM, signal.SIGINT):
         signal.signal(word, lambda *_: watcher.stop())
     signal.signal(signal.SIGHUP, lambda *_: watcher.tell(signal.SIGHUP))
@@ -77,9 +85,11 @@ def watch_over(work: Work, count: int, listening: socket.socket, serving: Callab
 class _Watcher:
     """The processes, by their ids."""
 
-    def __init__(self, work: Work, listening: socket.socket) -> None:
+    def __init__(self, work: Work, listening: socket.socket, folder: Path, count: int) -> None:
         self._work = work
         self._listening = listening
+        self._folder = folder
+        self._count = count
         self._numbers: dict[int, int] = {}
         self._ready_out, self._ready_in = os.pipe()
         self._alive_out, self._alive_in = os.pipe()
@@ -99,7 +109,8 @@ class _Watcher:
                 signal.signal(each, signal.SIG_DFL)
             os.close(self._ready_out)
             os.close(self._alive_in)
-            code = self._work(Place(self._listening, number, self._ready_in, self._alive_out))
+            nest = Nest(self._folder, self._count, number)
+            code = self._work(Place(self._listening, nest, self._ready_in, self._alive_out))
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
         except BaseException:  # noqa: BLE001  the process ends here, and must say why

@@ -19,10 +19,19 @@ async def serve(house: House, request: web.BaseRequest) -> web.Response | None:
             return await _ready(house)
         case "/metrics":
             openmetrics = "application/openmetrics-text" in request.headers.get("Accept", "")
-            page, content_type = await house.showcase.metrics(openmetrics=openmetrics)
+            alone = _asks_one_alone(house, request)
+            page, content_type = await house.showcase.metrics(openmetrics=openmetrics, alone=alone)
             return reply(200, page, (("Content-Type", content_type),))
         case _:
             return None
+
+
+def _asks_one_alone(house: House, request: web.BaseRequest) -> bool:
+    """Whether the call has come to the address that this process alone listens on, beside one that it shares."""
+    if house.own_port is None or request.transport is None:
+        return False
+    came_to = request.transport.get_extra_info("sockname")
+    return bool(came_to) and came_to[1] == house.own_port
 
 
 async def _ready(house: House) -> web.Response:

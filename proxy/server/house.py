@@ -31,8 +31,10 @@ from proxy.telemetry.overview import Overview
 class Showcase(Protocol):
     """What can be shown of the whole, to machines and to the operator."""
 
-    async def metrics(self, *, openmetrics: bool) -> tuple[bytes, str]:
-        """The exposition of all metrics, and its content type."""
+    async def metrics(self, *, openmetrics: bool, alone: bool) -> tuple[bytes, str]:
+        """The exposition of all metrics, and its content type; `alone`: of this process, whoever else is behind its
+        address.
+        """
 
     async def overview(self) -> Overview:
         """One look at everything, a second old at most."""
@@ -47,6 +49,7 @@ class House:
     a deadline that is to be met with some confidence.
     `observes`: nothing is deferred where the policy does not say otherwise. `billed_twice_share` is how often a batch
     that is late is reckoned to be billed as well.
+    `own_port` is that of this process, where it shares its address with others.
     `hop` is this process's name in `Via`: a call that carries it has come round in a circle. `showcase` looks at the
     house too, and so it is set once the rest is built.
     """
@@ -79,4 +82,5 @@ class House:
     arrivals: Arrivals = field(default_factory=Arrivals)
     draining: bool = False
     calls_under_way: int = field(default=0)
+    own_port: int | None = None
     showcase: Showcase = field(init=False)

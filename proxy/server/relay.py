@@ -10,7 +10,8 @@ from multidict import CIMultiDict
 
 from proxy.domain.credential import Auth
 from proxy.domain.errors import UpstreamFault
-from proxy.domain.events import RateLimited
+from proxy.domain.events import RateLimited, UpstreamFailed
+from proxy.domain.failure import SERVER_ERROR_MIN, FailureKind
 from proxy.domain.money import LedgerRow
 from proxy.routing.limitbook import Limits
 from proxy.server.exchange import Exchange
@@ -57,11 +58,14 @@ async def relay(
         ):
             _note_limits(house, exchange, limits, answer)
             outcome.status = answer.status
+            if answer.status >= SERVER_ERROR_MIN:
+                _note_failure(house, exchange, FailureKind.SERVER_ERROR)
             length = answer.content_length
             if length is not None and length <= WHOLE_BYTES_MAX and request.method != "HEAD":
                 return await _send_whole(house, exchange, answer, outcome)
             return await _send_stream(house, exchange, answer, outcome)
     except UpstreamFault as fault:
+        _note_failure(house, exchange, FailureKind.UNREACHABLE)
         if outcome.begun is not None:
             _break_off(request)
             return outcome.begun
@@ -206,6 +210,10 @@ def _note_limits(house: House, exchange: Exchange, limits: Limits | None, answer
     if answer.status == TOO_MANY_REQUESTS:
         kind = limits.actual.refused(reading, estimate_tokens(exchange.body or b""), now)
         house.announce(RateLimited(exchange.account.upstream.name, exchange.model, kind, now))
+
+
+def _note_failure(house: House, exchange: Exchange, kind: FailureKind) -> None:
+    house.announce(UpstreamFailed(exchange.account.upstream.name, exchange.model, kind, house.clock.now()))
 
 
 def _break_off(request: web.BaseRequest) -> None:

@@ -6,6 +6,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from proxy.domain.errors import ClientFault, UpstreamFault
+from proxy.domain.events import UpstreamFailed
+from proxy.domain.failure import SERVER_ERROR_MIN, failure_of
 from proxy.server.exchange import Exchange
 from proxy.server.house import House
 from proxy.server.outcome import Outcome, describe, row_of
@@ -36,6 +38,9 @@ async def translate(
             return await _send_stream(house, exchange, outcome, chunks)
         bought = await upstream.call(auth, exchange.endpoint, exchange.body, exchange.decision.tier)
     except UpstreamFault as fault:
+        if fault.status is None or fault.status >= SERVER_ERROR_MIN:
+            kind = failure_of(fault.status)
+            house.announce(UpstreamFailed(upstream.name, exchange.model, kind, house.clock.now()))
         return _refused(exchange, upstream, outcome, fault)
     outcome.status = bought.answer.status
     outcome.reading = read_usage(bought.answer.body)

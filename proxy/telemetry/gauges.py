@@ -32,13 +32,16 @@ class Gauges:
     `escalation_slack_seconds` is the time until the first waiting request has to move; a pair without one is left out.
     Within `forecast_seconds` the quoted share of batches is expected to complete; `congested`: they have stopped coming
     back. Within `call_forecast_seconds` nearly every call at a tier is expected to be answered.
+    `oldest_batch_seconds` counts from the submission of the oldest batch in flight, `poll_age_seconds` from the
+    provider's last word about the batch in flight that it has said nothing about for longest.
     `enqueued_tokens` are reserved in batches that have not ended, by our own count; `enqueued_tokens_limit` is what the
     account may have, left out where it is not known.
     `shadow_wait_seconds` is the wait of a virtual queue of everything sent synchronously on arrival.
-    `rate_used_ratio` is between 0 and 1 for `ACTUAL`; `SHADOW` may exceed 1. `unbooked_rows` are ledger rows of urgent
+    `rate_used_ratio` is 0 unused, 1 all used, more than 1 overdrawn. `unbooked_rows` are ledger rows of urgent
     calls that are not durable yet. `listener_failures` is the process's total so far.
     What waits and what is in batches is told by the process that looks after it, once. `replicas` are present, as far
-    as this one knows; it holds the leases on `lanes_held`.
+    as this one knows; it holds the leases on `lanes_held`. The leader
+    sweeps the store and the providers' files.
     The policy in force was loaded at `policy_loaded_at`; `policy_edit_refused` while its files say what cannot be used.
     """
 
@@ -46,6 +49,8 @@ class Gauges:
     queues: Sequence[QueueDepth] = ()
     open_requests: Mapping[tuple[UpstreamName, str, Stage], int] = field(default_factory=dict)
     open_batches: Mapping[tuple[UpstreamName, str, BatchState], int] = field(default_factory=dict)
+    oldest_batch_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
+    poll_age_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
     escalation_backlog: Mapping[UpstreamName, int] = field(default_factory=dict)
     escalation_slack_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
     forecast_seconds: Mapping[tuple[UpstreamName, str], float] = field(default_factory=dict)
@@ -62,6 +67,7 @@ class Gauges:
     event_loop_lag_seconds: float = 0.0
     replicas: int = 0
     lanes_held: int = 0
+    is_leader: bool = False
     policy_loaded_at: float = 0.0
     policy_edit_refused: bool = False
 

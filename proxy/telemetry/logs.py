@@ -40,6 +40,7 @@ from proxy.domain.events import (
     ShadowLimited,
     StepFailed,
     StoreWarned,
+    UpstreamFailed,
     VirtualBatchMoved,
     WasteBooked,
     WebhookCalled,
@@ -97,6 +98,7 @@ LINES: Mapping[type[AnyEvent], _Line] = {
     LanesLost: _Line(logging.WARNING, "lanes.lost", ("lanes",)),
     BatchFilesDeleted: _Line(logging.DEBUG, "batch.files_deleted", ("batch_id", "files")),
     RateLimited: _Line(logging.WARNING, "upstream.rate_limited", (*_PAIR, "limit")),
+    UpstreamFailed: _Line(logging.DEBUG, "upstream.failed", (*_PAIR, "kind")),
     ShadowLimited: _Line(logging.DEBUG, "shadow.rate_limited", (*_PAIR, "limit")),
     VirtualBatchMoved: _Line(
         logging.INFO,

@@ -9,13 +9,10 @@ Money that is unknown is counted as an unpriced purchase, never added as 0. Savi
 answer whose cost is unknown is in neither, so that no saving is ever claimed for it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from collections.abc import Callable, Mapping
 from math import inf
 
 from proxy import __version__
-from proxy.domain.batch import BatchOutcome
 from proxy.domain.decision import Reason
 from proxy.domain.events import (
     AnyEvent,
@@ -25,12 +22,9 @@ from proxy.domain.events import (
     BatchSubmitted,
     BatchTierLost,
     CallFinished,
-    CutReason,
-    EscalationReason,
     ForecastSettled,
     LanesLost,
     LanesTaken,
-    LimitKind,
     NativeBatchBooked,
     OutcomeLabel,
     PolicyReloaded,
@@ -45,14 +39,17 @@ from proxy.domain.events import (
     ShadowLimited,
     StepFailed,
     StoreWarned,
+    UpstreamFailed,
     VirtualBatchMoved,
     WasteBooked,
     WebhookCalled,
 )
-from proxy.domain.ids import UpstreamName
-from proxy.domain.money import LedgerRow, Purchase
-from proxy.domain.tier import Tier
+from proxy.domain.failure import FailureKind
+from proxy.domain.money import LedgerRow
+from proxy.telemetry.beginnings import LINE_RESULTS, Known, begin, begin_model, begin_observed, begin_policy
 from proxy.telemetry.gauges import Gauges
+from proxy.telemetry.gaugeseries import GaugeWriter
+from proxy.telemetry.pages import Page, write
 from proxy.telemetry.series import Series
 
 DISTINCT_MAX = 200
@@ -68,25 +65,8 @@ NONE = "none"
 NEVER = -inf
 """The slack of a request that was not answered."""
 
-_STARTS = {
-    Reason.DEADLINE_ALLOWS: Tier.BATCH,
-    Reason.CAPACITY_SHORT: Tier.BATCH,
-    Reason.DEADLINE_ALLOWS_FLEX: Tier.FLEX,
-}
-"""Where a request starts that is not bought at once."""
 CLIENT_LEFT_STATUS = 499
 ERROR_STATUS_MIN = 400
-
-LINE_RESULTS = ("answered", "superseded", "refused", "missing")
-"""The counts of `BatchSettled`, by the names of their fields."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What is configured. Its series are there from the start, at 0: `rate()` would miss their first increment."""
-
-    models: Mapping[UpstreamName, Sequence[str]] = field(default_factory=dict)
-    policies: Sequence[str] = ()
 
 
 class _Bound:
@@ -114,17 +94,35 @@ class Metrics:
         self._model = _Bound(distinct_max)
         self._route = _Bound(distinct_max)
         self._code = _Bound(distinct_max)
-        self._series = Series(__version__, self._model)
+        self._known = known or Known()
+        self._begun: set[tuple[str, str]] = set()
+        self._series = Series({"version": __version__, "price_map": self._known.price_map})
+        self._gauges = GaugeWriter(self._model)
         self._updates = self._table()
-        self._begin(known or Known())
+        begin(self._series, self._known)
+        for upstream, models in self._known.models.items():
+            for model in models:
+                self._begin_model(upstream, self._model(model))
 
     def listen(self, event: AnyEvent) -> None:
         """Update the series that the event is about."""
         self._updates[type(event)](event)
 
+    def store_took(self, op: str, seconds: float) -> None:
+        """The store has done what was asked of it."""
+        self._series.store_seconds.of(op).observe(seconds)
+
+    def store_failed(self, op: str) -> None:
+        """The store could not do what was asked of it."""
+        self._series.store_failures.of(op).inc()
+
+    def page(self, gauges: Gauges) -> Page:
+        """Everything that this process has to tell."""
+        return (*self._series.page(), *self._gauges.page(gauges))
+
     def render(self, gauges: Gauges, *, openmetrics: bool) -> tuple[bytes, str]:
-        """The exposition and its content type: OpenMetrics, which carries exemplars, or Prometheus's text format."""
-        return self._series.render(gauges, openmetrics=openmetrics)
+        """The page as it is written out, and its content type."""
+        return write(self.page(gauges), openmetrics=openmetrics)
 
     def _table(self) -> Mapping[type[AnyEvent], Callable[..., None]]:
         return {
@@ -146,6 +144,7 @@ class Metrics:
             LanesLost: self._on_lanes_lost,
             BatchFilesDeleted: self._on_files_deleted,
             RateLimited: self._on_rate_limited,
+            UpstreamFailed: self._on_upstream_failed,
             ShadowLimited: self._on_shadow_limited,
             StepFailed: self._on_step_failed,
             VirtualBatchMoved: self._on_virtual_moved,
@@ -157,6 +156,8 @@ class Metrics:
 
     def _on_decided(self, event: RequestDecided) -> None:
         self._series.decisions.of(event.tier, event.reason, event.policy).inc()
+        if event.reason is Reason.OBSERVED:
+            begin_observed(self._series, event.upstream, self._model(event.model), event.policy)
 
     def _on_rejected(self, event: RequestRejected) -> None:
         self._series.rejections.of(str(event.status), self._code(event.code)).inc()
@@ -179,6 +180,7 @@ class Metrics:
             self._book(event.row)
 
     def _on_accepted(self, event: RequestAccepted) -> None:
+        self._begin_model(event.upstream, self._model(event.model))
         self._series.accepted.of(event.upstream, self._model(event.model), event.policy).inc()
         if event.best_effort:
             self._series.best_effort.of(event.upstream, self._model(event.model)).inc()
@@ -212,6 +214,7 @@ class Metrics:
 
     def _on_cut(self, event: BatchCut) -> None:
         self._series.cuts.of(event.reason).inc()
+        self._series.sizes.of(event.upstream, self._model(event.model)).observe(event.lines)
 
     def _on_submitted(self, event: BatchSubmitted) -> None:
         self._series.submitted.of(event.upstream, self._model(event.model)).inc()
@@ -245,7 +248,12 @@ class Metrics:
         self._series.files_deleted.of().inc(event.files)
 
     def _on_rate_limited(self, event: RateLimited) -> None:
-        self._series.rate_limited.of(event.upstream, self._model(event.model), event.limit).inc()
+        pair = event.upstream, self._model(event.model)
+        self._series.rate_limited.of(*pair, event.limit).inc()
+        self._series.upstream_errors.of(*pair, FailureKind.RATE_LIMITED).inc()
+
+    def _on_upstream_failed(self, event: UpstreamFailed) -> None:
+        self._series.upstream_errors.of(event.upstream, self._model(event.model), event.kind).inc()
 
     def _on_shadow_limited(self, event: ShadowLimited) -> None:
         self._series.shadow_limited.of(event.upstream, self._model(event.model), event.limit).inc()
@@ -265,10 +273,16 @@ class Metrics:
     def _on_reloaded(self, event: PolicyReloaded) -> None:
         self._series.reloads.of("applied").inc()
         for policy in event.change.added:
-            self._begin_policy(policy)
+            begin_policy(self._series, policy)
 
     def _on_reload_refused(self, _: ReloadRefused) -> None:
         self._series.reloads.of("refused").inc()
+
+    def _begin_model(self, upstream: str, model: str) -> None:
+        """What may be counted for a model begins at 0 before its first deferred request is bought."""
+        if (upstream, model) not in self._begun:
+            self._begun.add((upstream, model))
+            begin_model(self._series, upstream, model, self._known.policies)
 
     def _judge(self, policy: str, tier: str, slack_seconds: float) -> None:
         """Count one deadline as met or missed."""
@@ -284,59 +298,15 @@ class Metrics:
             series.spend.of(*purchase).inc(float(row.paid_usd))
         if row.paid_usd is not None and row.list_usd is not None:
             series.counterfactual.of(row.upstream, model, row.policy).inc(float(row.list_usd))
+        if row.observed_tier is not None and row.observed_usd is not None and row.list_usd is not None:
+            observed = row.upstream, model, row.policy
+            series.observed_spend.of(*observed, row.observed_tier).inc(float(row.observed_usd))
+            series.observed_counterfactual.of(*observed).inc(float(row.list_usd))
         if row.usage is not None:
             tokens = row.usage
             series.tokens.of(model, row.tier, "input").inc(max(0, tokens.input_tokens - tokens.cached_tokens))
             series.tokens.of(model, row.tier, "cached_input").inc(tokens.cached_tokens)
             series.tokens.of(model, row.tier, "output").inc(tokens.output_tokens)
-
-    def _begin(self, known: Known) -> None:
-        """Make the series whose label values are known beforehand."""
-        series = self._series
-        for reason in CutReason:
-            series.cuts.of(reason)
-        for by in ("retry", "idempotency_key"):
-            series.attached.of(by)
-        for result in ("applied", "refused"):
-            series.reloads.of(result)
-        for policy in known.policies:
-            self._begin_policy(policy)
-        for upstream, models in known.models.items():
-            series.tier_losses.of(upstream)
-            for model in models:
-                self._begin_model(upstream, self._model(model), known.policies)
-
-    def _begin_policy(self, policy: str) -> None:
-        for reason in Reason:
-            tier = _STARTS.get(reason, Tier.STANDARD)
-            self._series.decisions.of(tier, reason, policy)
-        for tier, result in product(Tier, ("met", "missed")):
-            self._series.deadlines.of(policy, tier, result)
-        self._series.slacks.of(policy)
-
-    def _begin_model(self, upstream: UpstreamName, model: str, policies: Sequence[str]) -> None:
-        series = self._series
-        for tier, kind in product(Tier, set(Purchase) - {Purchase.EXPIRED}):
-            series.spend.of(upstream, model, tier, kind)
-            series.unpriced.of(upstream, model, tier, kind)
-        for tier, direction in product(Tier, ("input", "cached_input", "output")):
-            series.tokens.of(model, tier, direction)
-        for limit in LimitKind:
-            series.rate_limited.of(upstream, model, limit)
-            series.shadow_limited.of(upstream, model, limit)
-        for tier, escalation in product((Tier.FLEX, Tier.STANDARD), EscalationReason):
-            series.escalations.of(upstream, model, tier, escalation)
-        series.best_effort.of(upstream, model)
-        for outcome in BatchOutcome:
-            series.batches.of(upstream, model, outcome)
-        for line_result in LINE_RESULTS:
-            series.lines.of(upstream, model, line_result)
-        series.submitted.of(upstream, model)
-        for policy in policies:
-            series.counterfactual.of(upstream, model, policy)
-            series.accepted.of(upstream, model, policy)
-            for tier, ending in product((Tier.BATCH, Tier.STANDARD), (OutcomeLabel.OK, OutcomeLabel.ERROR)):
-                series.requests.of(upstream, model, tier, policy, ending)
 
 
 def outcome_of(status: int) -> OutcomeLabel:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.batching.membership import Membership, Settings, owner_of
-from proxy.domain.events import AnyEvent, LanesLost, LanesTaken, StepFailed
+from proxy.domain.events import AnyEvent, LanesLost, LanesTaken, LimitKind, StepFailed
 from proxy.domain.ids import UpstreamName
 from proxy.domain.request import Lane
 from proxy.routing import ratelimit
@@ -237,9 +237,9 @@ def test_what_one_has_sent_leaves_less_for_the_other(shared_redis: Servers, tmp_
         for _ in range(300):
             one.membership.limits.of(OPENAI, "m", now).actual.spend(10, now, urgent=True)
         theirs = two.membership.limits.of(OPENAI, "m", now).actual
-        await until(lambda: theirs.used_ratio(SystemClock().now()) > 0.4)
+        await until(lambda: theirs.used_ratios(SystemClock().now())[LimitKind.REQUESTS] > 0.4)
         await asyncio.sleep(0.5)
-        assert theirs.used_ratio(SystemClock().now()) < 0.55
+        assert theirs.used_ratios(SystemClock().now())[LimitKind.REQUESTS] < 0.55
         assert theirs.spent.calls == 0
         for task in tasks:
             task.cancel()

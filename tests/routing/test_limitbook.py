@@ -40,7 +40,7 @@ def books(per_minute: float | None = 60.0) -> tuple[LimitBook, LimitBook]:
 
 
 def used(book: LimitBook, now: float = 0.0) -> float:
-    return book.of(OPENAI, "mini", now).actual.used_ratio(now)
+    return book.of(OPENAI, "mini", now).actual.used_ratios(now)[LimitKind.REQUESTS]
 
 
 def test_what_another_process_sends_is_charged_once_however_often_it_is_said() -> None:

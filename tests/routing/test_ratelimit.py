@@ -25,7 +25,7 @@ def test_without_any_limit_nothing_waits() -> None:
         free.spend(10**6, NOW)
     assert free.ready_at(10**9, NOW) == NOW
     assert free.available_rate_per_second() == math.inf
-    assert free.used_ratio(NOW) == 0
+    assert free.used_ratios(NOW) == {}
     assert free.provider_limit(LimitKind.REQUESTS) is None
 
 
@@ -90,7 +90,7 @@ def test_urgent_calls_are_never_held_back_and_deferred_ones_wait_for_what_they_o
     for _ in range(120):
         paced.spend(0, NOW)
     assert paced.ready_at(0, NOW) == NOW + 61
-    assert paced.used_ratio(NOW) == 2
+    assert paced.used_ratios(NOW)[LimitKind.REQUESTS] == 2
 
 
 @pytest.mark.parametrize("headroom", [0.0, 0.1, 0.9])
@@ -158,7 +158,7 @@ def test_a_refusal_that_names_no_time_pauses_as_configured() -> None:
 def test_a_refusal_names_the_limit_that_was_hit_and_empties_it(reading: RateReading, kind: LimitKind) -> None:
     paced = limits(rpm=60, tpm=6000, refused_seconds=0)
     assert paced.refused(reading, 0, NOW) is kind
-    assert paced.used_ratio(NOW) == 1
+    assert paced.used_ratios(NOW)[kind] == 1
     assert paced.ready_at(200, NOW) == NOW + (1 if kind is LimitKind.REQUESTS else 2)
 
 
@@ -194,12 +194,13 @@ def test_the_mean_size_follows_the_calls() -> None:
     assert paced.available_rate_per_second() == pytest.approx(0.5, rel=0.01)
 
 
-def test_used_is_the_share_of_the_scarcer_limit() -> None:
+def test_used_is_a_share_of_each_limit_that_is_known() -> None:
     paced = limits(rpm=100, tpm=1000)
     paced.spend(500, NOW)
-    assert paced.used_ratio(NOW) == 0.5
-    assert paced.used_ratio(NOW + 12) == pytest.approx(0.3)
-    assert paced.used_ratio(NOW + 100) == 0
+    assert paced.used_ratios(NOW) == pytest.approx({LimitKind.REQUESTS: 0.01, LimitKind.TOKENS: 0.5})
+    assert paced.used_ratio(NOW) == 0.5, "the scarcer one"
+    assert paced.used_ratios(NOW + 12) == pytest.approx({LimitKind.REQUESTS: 0, LimitKind.TOKENS: 0.3})
+    assert paced.used_ratios(NOW + 100) == {LimitKind.REQUESTS: 0, LimitKind.TOKENS: 0}
 
 
 def test_a_clock_that_steps_back_refills_nothing() -> None:

@@ -76,6 +76,16 @@ def test_real_spending_and_refusals_do_not_touch_the_shadow() -> None:
     assert [over.arrive(1, NOW) for _ in range(60)] == [None] * 60
 
 
+def test_the_share_in_use_is_that_of_all_synchronous_traffic() -> None:
+    over = shadow(rpm=60)
+    assert over.used_ratios(NOW) == {LimitKind.REQUESTS: 0}
+    for _ in range(45):
+        over.arrive(1, NOW)
+    assert over.used_ratios(NOW) == {LimitKind.REQUESTS: 0.75}
+    assert over.used_ratios(NOW + 15) == {LimitKind.REQUESTS: 0.5}
+    assert shadow().used_ratios(NOW) == {}, "no limit is known"
+
+
 def test_the_virtual_wait_grows_with_each_arrival_and_shrinks_with_time() -> None:
     over = shadow(rpm=60)
     for _ in range(100):

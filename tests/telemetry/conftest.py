@@ -34,10 +34,12 @@ from proxy.domain.events import (
     ShadowLimited,
     StepFailed,
     StoreWarned,
+    UpstreamFailed,
     VirtualBatchMoved,
     WasteBooked,
     WebhookCalled,
 )
+from proxy.domain.failure import FailureKind
 from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId, UpstreamName
 from proxy.domain.money import LedgerRow, Purchase, Usage
 from proxy.domain.request import Lane
@@ -76,6 +78,7 @@ class Samples:
     lanes_lost: LanesLost
     files_deleted: BatchFilesDeleted
     rate_limited: RateLimited
+    upstream_failed: UpstreamFailed
     shadow_limited: ShadowLimited
     step_failed: StepFailed
     virtual_moved: VirtualBatchMoved
@@ -183,6 +186,7 @@ def samples() -> Samples:
         lanes_lost=LanesLost((Lane(OPENAI, MODEL),), at=AT),
         files_deleted=BatchFilesDeleted(BATCH, files=3, at=AT),
         rate_limited=RateLimited(OPENAI, MODEL, LimitKind.REQUESTS, AT),
+        upstream_failed=UpstreamFailed(OPENAI, MODEL, FailureKind.SERVER_ERROR, AT),
         shadow_limited=ShadowLimited(OPENAI, MODEL, LimitKind.TOKENS, AT),
         step_failed=StepFailed("poll", OPENAI, BATCH, "no answer", AT + 5, AT),
         native_booked=NativeBatchBooked(ledger_row(Tier.BATCH, Purchase.NATIVE, "0.5", "0.5"), AT),

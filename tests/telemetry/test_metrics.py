@@ -14,6 +14,7 @@ from proxy.domain.events import (
     ForecastSettled,
     OutcomeLabel,
     PolicyReloaded,
+    RequestAccepted,
     RequestDecided,
     RequestEscalated,
     RequestFinished,
@@ -23,8 +24,9 @@ from proxy.domain.events import (
 from proxy.domain.ids import UpstreamName
 from proxy.domain.money import LedgerRow
 from proxy.domain.tier import Tier
+from proxy.telemetry.beginnings import Known
 from proxy.telemetry.gauges import Gauges
-from proxy.telemetry.metrics import Known, Metrics
+from proxy.telemetry.metrics import Metrics
 
 OPENAI = UpstreamName("openai")
 NOTHING = Gauges(at=0.0)
@@ -33,6 +35,7 @@ NOTHING = Gauges(at=0.0)
 class Samples(Protocol):
     """The fixture of conftest.py, as far as it is used here."""
 
+    accepted: RequestAccepted
     decided: RequestDecided
     rejected: RequestRejected
     call: CallFinished
@@ -92,6 +95,9 @@ def test_each_simple_event_counts_one_in_its_own_series(samples: Samples) -> Non
         "standby_provider_files_deleted_total{}": 3,
         "standby_provider_rate_limited_total{limit=requests,model=gpt-5-mini,upstream=openai}": 1,
         "standby_shadow_rate_limited_total{limit=tokens,model=gpt-5-mini,upstream=openai}": 1,
+        "standby_upstream_errors_total{kind=rate_limited,model=gpt-5-mini,upstream=openai}": 1,
+        "standby_upstream_errors_total{kind=server_error,model=gpt-5-mini,upstream=openai}": 1,
+        f"standby_batch_size_lines_sum{{{pair}}}": 10,
         "standby_store_warnings_total{}": 1,
         "standby_lane_changes_total{change=taken}": 1,
         "standby_lane_changes_total{change=lost}": 1,
@@ -220,6 +226,22 @@ def test_a_free_purchase_is_priced(samples: Samples) -> None:
     assert not only(heard(WasteBooked(row)), "standby_unpriced_purchases_total")
 
 
+def test_what_an_observed_request_would_have_cost_is_counted_beside_what_it_cost(samples: Samples) -> None:
+    row = replace(samples.row, observed_tier=Tier.BATCH, observed_usd=Decimal("0.25"), paid_usd=Decimal("0.5"))
+    values = heard(replace(samples.call, row=row), samples.call)
+    pair = "model=gpt-5-mini,policy=default"
+    assert values[f"standby_observed_spend_usd_total{{{pair},tier=batch,upstream=openai}}"] == 0.25
+    assert values[f"standby_observed_counterfactual_spend_usd_total{{{pair},upstream=openai}}"] == 0.5
+    assert values["standby_spend_usd_total{kind=primary,model=gpt-5-mini,tier=batch,upstream=openai}"] == 0.5
+
+
+def test_an_observed_request_without_a_known_price_claims_no_saving(samples: Samples) -> None:
+    unknown = replace(samples.row, observed_tier=Tier.BATCH, observed_usd=None)
+    unlisted = replace(samples.row, observed_tier=Tier.BATCH, observed_usd=Decimal(1), list_usd=None)
+    values = heard(WasteBooked(unknown), WasteBooked(unlisted))
+    assert not [name for name in values if "observed" in name]
+
+
 def test_unknown_usage_counts_no_tokens(samples: Samples) -> None:
     assert not only(heard(WasteBooked(replace(samples.row, usage=None))), "standby_tokens_total")
 
@@ -314,6 +336,23 @@ def test_the_series_of_a_rule_that_a_reload_adds_begin_at_zero(samples: Samples)
     text = metrics.render(NOTHING, openmetrics=False)[0].decode()
     line = 'standby_deadline_results_total{policy="nightly",result="missed",tier="batch"} 0.0'
     assert sorted_labels(line) in {sorted_labels(each) for each in text.splitlines()}
+
+
+def test_what_a_model_may_cost_begins_at_zero_when_its_first_deferred_request_comes_in(samples: Samples) -> None:
+    metrics = Metrics(Known({OPENAI: ()}, ["default"]))
+    metrics.listen(samples.accepted)
+    lines = {sorted_labels(line) for line in metrics.render(NOTHING, openmetrics=False)[0].decode().splitlines()}
+    line = 'standby_spend_usd_total{kind="primary",model="gpt-5-mini",tier="batch",upstream="openai"} 0.0'
+    assert line in lines
+
+
+def test_the_store_is_timed_and_its_failures_are_counted() -> None:
+    metrics = Metrics()
+    metrics.store_took("apply", 0.25)
+    metrics.store_failed("get")
+    values = exposition(metrics)
+    assert values["standby_store_seconds_sum{op=apply}"] == 0.25
+    assert values["standby_store_failures_total{op=get}"] == 1
 
 
 def sorted_labels(line: str) -> str:
