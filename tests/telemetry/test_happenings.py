@@ -54,7 +54,7 @@ def test_what_comes_with_every_request_and_what_a_person_need_not_know_has_no_wo
         "ForecastSettled",
         "BatchFilesDeleted",
         "ShadowLimited",
-        "VirtualBatchMoved",
+        "UpstreamFailed",
         "WebhookCalled",
     }
     assert silent <= set(get_args(AnyEvent))

@@ -1,0 +1,1 @@
+"""Draws the dashboards: `python -m grafana.draw`. See `__main__`."""
