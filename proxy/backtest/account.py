@@ -9,7 +9,6 @@ from proxy.domain.events import (
     BatchSettled,
     BatchSubmitted,
     CallFinished,
-    OutcomeLabel,
     RateLimited,
     RequestEscalated,
     RequestFinished,
@@ -18,6 +17,7 @@ from proxy.domain.events import (
     WasteBooked,
 )
 from proxy.domain.ids import RequestId
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.money import LedgerRow
 from proxy.domain.tier import Tier
 

@@ -10,17 +10,10 @@ from proxy.domain.answer import Answer
 from proxy.domain.attempt import Attempt, AttemptKind
 from proxy.domain.decision import OnMiss
 from proxy.domain.errors import Retry, StoreFault, UpstreamFault
-from proxy.domain.events import (
-    OutcomeLabel,
-    RateLimited,
-    RequestEscalated,
-    RequestFinished,
-    StepFailed,
-    UpstreamFailed,
-    WasteBooked,
-)
+from proxy.domain.events import RateLimited, RequestEscalated, RequestFinished, StepFailed, UpstreamFailed, WasteBooked
 from proxy.domain.failure import failure_of
 from proxy.domain.ids import AttemptId, RequestId
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.moves import (
     AttemptLost,
     AttemptRefused,

@@ -18,8 +18,8 @@ from proxy.batching.desk import Desk
 from proxy.batching.waitlist import Waitlist
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.decision import CONFIDENCE_DEFAULT, OnMiss
-from proxy.domain.events import EscalationReason
 from proxy.domain.ids import BatchId, UpstreamName
+from proxy.domain.labels import EscalationReason
 from proxy.domain.moves import BatchAbandoned, CancelRequested
 from proxy.domain.request import Lane, Stage, Waiting
 from proxy.domain.tier import ONLY_STANDARD, Tier

@@ -7,8 +7,9 @@ from decimal import Decimal
 from proxy.batching.desk import Desk
 from proxy.domain.answer import Answer
 from proxy.domain.decision import Reason
-from proxy.domain.events import OutcomeLabel, RequestFinished, WasteBooked
+from proxy.domain.events import RequestFinished, WasteBooked
 from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.money import LedgerRow, Purchase
 from proxy.domain.moves import AttemptAnswered, AttemptSuperseded, Conflict, Move
 from proxy.domain.request import Queue, Waiting

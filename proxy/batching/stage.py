@@ -9,8 +9,9 @@ from proxy.batching.desk import Account, Desk, account_of, enqueued_tokens
 from proxy.batching.waitlist import Waitlist
 from proxy.domain.attempt import Attempt, AttemptKind
 from proxy.domain.batch import Batch, BatchState
-from proxy.domain.events import BatchCut, CutReason
+from proxy.domain.events import BatchCut
 from proxy.domain.ids import UpstreamName
+from proxy.domain.labels import CutReason
 from proxy.domain.moves import BatchPlanned
 from proxy.domain.request import Queue, QueueDepth, Waiting
 from proxy.domain.tier import Tier

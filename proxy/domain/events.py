@@ -5,55 +5,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from proxy.domain.batch import BatchOutcome
 from proxy.domain.change import PolicyChange
 from proxy.domain.decision import Reason
 from proxy.domain.failure import FailureKind
 from proxy.domain.ids import BatchId, RequestId, TenantId, UpstreamName
+from proxy.domain.labels import CutReason, EscalationReason, LimitKind, OutcomeLabel
 from proxy.domain.money import LedgerRow
 from proxy.domain.request import Lane
 from proxy.domain.tier import Tier
-
-
-class EscalationReason(StrEnum):
-    """Why a deferred request moved to a faster tier."""
-
-    DEADLINE = "deadline"
-    """Waiting longer would put the deadline at risk."""
-    WORN = "worn"
-    """Batches failed it too often."""
-    SCOUT = "scout"
-    """One of a crowd goes ahead, because nobody knows the rate limit that the others may depend on."""
-
-
-class CutReason(StrEnum):
-    """Why a queue was cut into a batch."""
-
-    LINES = "lines"
-    BYTES = "bytes"
-    TOKENS = "tokens"
-    AGE = "age"
-    SLACK = "slack"
-    DRAIN = "drain"
-
-
-class OutcomeLabel(StrEnum):
-    """How a client's call ended."""
-
-    OK = "ok"
-    ERROR = "error"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-
-
-class LimitKind(StrEnum):
-    """Which of a provider's limits."""
-
-    REQUESTS = "requests"
-    TOKENS = "tokens"
 
 
 @dataclass(frozen=True, slots=True)

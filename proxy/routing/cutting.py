@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from proxy.domain.events import CutReason
+from proxy.domain.labels import CutReason
 from proxy.domain.request import Queue, QueueDepth, Waiting
 
 _FREE_SHARE, _DEAR_SHARE = 0.5, 0.9

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
+from proxy.domain.labels import LimitKind
 from proxy.domain.request import Lane
 from proxy.routing import ratelimit
 from proxy.routing.ratelimit import RateLimits, Spent

@@ -8,7 +8,7 @@ answer; where both are known, the lower one holds. A provider's limit is taken t
 import math
 from dataclasses import dataclass
 
-from proxy.domain.events import LimitKind
+from proxy.domain.labels import LimitKind
 from proxy.domain.limits import RateReading
 
 MINUTE_SECONDS = 60.0

@@ -7,7 +7,7 @@ prevented": a client that backs off by itself would have spread its requests.
 
 from dataclasses import dataclass
 
-from proxy.domain.events import LimitKind
+from proxy.domain.labels import LimitKind
 from proxy.routing.ratelimit import MINUTE_SECONDS, Bucket, RateLimits
 
 

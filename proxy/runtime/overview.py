@@ -10,7 +10,7 @@ from proxy import __version__
 from proxy.batching.membership import HOUSEKEEPING
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.errors import StoreFault
-from proxy.domain.events import LimitKind, OutcomeLabel
+from proxy.domain.labels import LimitKind, OutcomeLabel
 from proxy.domain.request import Lane, Stage
 from proxy.domain.tier import Tier
 from proxy.runtime.daybook import DayBook

@@ -10,8 +10,8 @@ from proxy.batching.engine import Engine
 from proxy.batching.membership import HOUSEKEEPING, Membership
 from proxy.domain.batch import Batch, BatchState
 from proxy.domain.errors import StoreFault
-from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
+from proxy.domain.labels import LimitKind
 from proxy.runtime.reload import PolicyWatch
 from proxy.server.house import House
 from proxy.telemetry.fanout import Announcer

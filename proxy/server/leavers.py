@@ -5,8 +5,9 @@ import asyncio
 from proxy.delivery.holds import Holds
 from proxy.domain.clock import Clock
 from proxy.domain.errors import StoreFault
-from proxy.domain.events import Announce, OutcomeLabel, RequestFinished, StepFailed
+from proxy.domain.events import Announce, RequestFinished, StepFailed
 from proxy.domain.ids import RequestId
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.moves import Conflict, RequestCancelled
 from proxy.domain.request import RequestState, RequestView, Stage
 from proxy.store.interface import Store

@@ -10,9 +10,9 @@ from itertools import product
 
 from proxy.domain.batch import BatchOutcome
 from proxy.domain.decision import Reason
-from proxy.domain.events import CutReason, EscalationReason, LimitKind, OutcomeLabel
 from proxy.domain.failure import FailureKind
 from proxy.domain.ids import UpstreamName
+from proxy.domain.labels import CutReason, EscalationReason, LimitKind, OutcomeLabel
 from proxy.domain.money import Purchase
 from proxy.domain.tier import Tier
 from proxy.telemetry.series import Series

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from proxy.domain.batch import BatchState
-from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
+from proxy.domain.labels import LimitKind
 from proxy.domain.request import QueueDepth, Stage
 from proxy.domain.tier import Tier
 

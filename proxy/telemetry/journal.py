@@ -12,14 +12,13 @@ from proxy.domain.decision import Reason
 from proxy.domain.events import (
     AnyEvent,
     CallFinished,
-    EscalationReason,
-    OutcomeLabel,
     RequestAccepted,
     RequestDecided,
     RequestEscalated,
     RequestFinished,
 )
 from proxy.domain.ids import BatchId, RequestId, TenantId, UpstreamName
+from proxy.domain.labels import EscalationReason, OutcomeLabel
 from proxy.domain.request import RequestState, RequestView
 from proxy.domain.tier import Tier
 from proxy.telemetry.happenings import Happening, describe, short

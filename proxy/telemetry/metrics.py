@@ -26,7 +26,6 @@ from proxy.domain.events import (
     LanesLost,
     LanesTaken,
     NativeBatchBooked,
-    OutcomeLabel,
     PolicyReloaded,
     RateLimited,
     ReloadRefused,
@@ -45,7 +44,9 @@ from proxy.domain.events import (
     WebhookCalled,
 )
 from proxy.domain.failure import FailureKind
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.money import LedgerRow
+from proxy.domain.tier import Tier
 from proxy.telemetry.beginnings import LINE_RESULTS, Known, begin, begin_model, begin_observed, begin_policy
 from proxy.telemetry.gauges import Gauges
 from proxy.telemetry.gaugeseries import GaugeWriter

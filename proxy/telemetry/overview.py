@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from proxy.domain.batch import BatchState
-from proxy.domain.events import OutcomeLabel
 from proxy.domain.ids import BatchId, RequestId, UpstreamName
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.request import Stage
 from proxy.domain.tier import Tier
 from proxy.telemetry.happenings import Happening

@@ -7,16 +7,9 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from proxy.domain.events import (
-    AnyEvent,
-    CallFinished,
-    ForecastSettled,
-    OutcomeLabel,
-    RateLimited,
-    RequestFinished,
-    ShadowLimited,
-)
+from proxy.domain.events import AnyEvent, CallFinished, ForecastSettled, RateLimited, RequestFinished, ShadowLimited
 from proxy.domain.ids import UpstreamName
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.tier import Tier
 from proxy.telemetry.metrics import outcome_of
 

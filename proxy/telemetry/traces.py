@@ -30,12 +30,12 @@ from proxy.domain.events import (
     BatchSettled,
     BatchSubmitted,
     CallFinished,
-    OutcomeLabel,
     RequestDecided,
     RequestEscalated,
     RequestFinished,
 )
 from proxy.domain.ids import BatchId, RequestId
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.money import LedgerRow
 from proxy.telemetry.happenings import short
 from proxy.telemetry.metrics import outcome_of

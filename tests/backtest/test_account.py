@@ -5,9 +5,6 @@ import pytest
 from proxy.backtest.account import SLACK_EDGES, Account
 from proxy.domain.decision import Reason
 from proxy.domain.events import (
-    EscalationReason,
-    LimitKind,
-    OutcomeLabel,
     RateLimited,
     RequestDecided,
     RequestEscalated,
@@ -16,6 +13,7 @@ from proxy.domain.events import (
     WasteBooked,
 )
 from proxy.domain.ids import RequestId, TenantId, UpstreamName
+from proxy.domain.labels import EscalationReason, LimitKind, OutcomeLabel
 from proxy.domain.money import LedgerRow, Purchase
 from proxy.domain.tier import Tier
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.batching.membership import Membership, Settings, owner_of
-from proxy.domain.events import AnyEvent, LanesLost, LanesTaken, LimitKind, StepFailed
+from proxy.domain.events import AnyEvent, LanesLost, LanesTaken, StepFailed
 from proxy.domain.ids import UpstreamName
+from proxy.domain.labels import LimitKind
 from proxy.domain.request import Lane
 from proxy.routing import ratelimit
 from proxy.routing.limitbook import LimitBook

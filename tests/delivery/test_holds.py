@@ -1,8 +1,9 @@
 import asyncio
 
 from proxy.delivery.holds import Holds
-from proxy.domain.events import OutcomeLabel, RequestFinished
+from proxy.domain.events import RequestFinished
 from proxy.domain.ids import RequestId, TenantId, UpstreamName
+from proxy.domain.labels import OutcomeLabel
 
 ONE, TWO = RequestId("one"), RequestId("two")
 

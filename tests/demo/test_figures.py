@@ -1,15 +1,8 @@
 from proxy.demo.figures import Figures
 from proxy.domain.batch import BatchOutcome
-from proxy.domain.events import (
-    BatchCut,
-    BatchFilesDeleted,
-    BatchSettled,
-    BatchSubmitted,
-    CutReason,
-    OutcomeLabel,
-    RequestFinished,
-)
+from proxy.domain.events import BatchCut, BatchFilesDeleted, BatchSettled, BatchSubmitted, RequestFinished
 from proxy.domain.ids import BatchId, RequestId, TenantId, UpstreamName
+from proxy.domain.labels import CutReason, OutcomeLabel
 from proxy.domain.tier import Tier
 
 UPSTREAM, BATCH = UpstreamName("openai"), BatchId("bat-1")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.events import CutReason
 from proxy.domain.ids import CredentialId, RequestId, TenantId, UpstreamName
+from proxy.domain.labels import CutReason
 from proxy.domain.request import Queue, QueueDepth, Stage, Waiting
 from proxy.routing.cutting import (
     LINE_OVERHEAD_BYTES,

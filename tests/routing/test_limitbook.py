@@ -1,7 +1,7 @@
 import pytest
 
-from proxy.domain.events import LimitKind
 from proxy.domain.ids import UpstreamName
+from proxy.domain.labels import LimitKind
 from proxy.domain.limits import RateReading
 from proxy.routing.limitbook import LimitBook
 from proxy.routing.ratelimit import Settings, Spent

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.events import LimitKind
+from proxy.domain.labels import LimitKind
 from proxy.domain.limits import RateReading
 from proxy.routing.ratelimit import RateLimits, Settings
 from proxy.routing.shadow import Shadow

@@ -9,8 +9,8 @@ import pytest
 from proxy.batching.settings import Settings as BatchingSettings
 from proxy.domain.batch import BatchState
 from proxy.domain.errors import StoreFault
-from proxy.domain.events import OutcomeLabel
 from proxy.domain.ids import RequestId
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.request import RequestState, Stage
 from proxy.domain.tier import Tier
 from proxy.emulator.settings import Settings as EmulatorSettings

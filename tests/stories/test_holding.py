@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.domain.events import OutcomeLabel, RequestAttached, RequestFinished
+from proxy.domain.events import RequestAttached, RequestFinished
 from proxy.domain.ids import RequestId, TenantId
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.request import RequestView
 from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.domain.events import OutcomeLabel, RequestEscalated, RequestFinished, WasteBooked
+from proxy.domain.events import RequestEscalated, RequestFinished, WasteBooked
+from proxy.domain.labels import OutcomeLabel
 from proxy.emulator.faults import Fault, FaultKind
 from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.domain.events import BatchSubmitted, OutcomeLabel, RequestFinished
+from proxy.domain.events import BatchSubmitted, RequestFinished
+from proxy.domain.labels import OutcomeLabel
 from proxy.emulator.settings import Settings
 from proxy.emulator.turnaround import Constant
 from proxy.server.settings import Settings as ServerSettings

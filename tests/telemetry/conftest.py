@@ -14,14 +14,10 @@ from proxy.domain.events import (
     BatchSubmitted,
     BatchTierLost,
     CallFinished,
-    CutReason,
-    EscalationReason,
     ForecastSettled,
     LanesLost,
     LanesTaken,
-    LimitKind,
     NativeBatchBooked,
-    OutcomeLabel,
     PolicyReloaded,
     RateLimited,
     ReloadRefused,
@@ -41,6 +37,7 @@ from proxy.domain.events import (
 )
 from proxy.domain.failure import FailureKind
 from proxy.domain.ids import AttemptId, BatchId, RequestId, TenantId, UpstreamName
+from proxy.domain.labels import CutReason, EscalationReason, LimitKind, OutcomeLabel
 from proxy.domain.money import LedgerRow, Purchase, Usage
 from proxy.domain.request import Lane
 from proxy.domain.tier import Tier

@@ -3,8 +3,8 @@ import re
 from dataclasses import fields
 
 from proxy.domain.batch import BatchState
-from proxy.domain.events import LimitKind
 from proxy.domain.ids import CredentialId, UpstreamName
+from proxy.domain.labels import LimitKind
 from proxy.domain.request import Queue, QueueDepth, Stage
 from proxy.telemetry.gauges import Gauges, LimitView
 from proxy.telemetry.gaugeseries import SERIES, GaugeWriter

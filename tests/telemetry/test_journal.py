@@ -6,8 +6,6 @@ from proxy.domain.decision import Delivery, Reason
 from proxy.domain.events import (
     AnyEvent,
     CallFinished,
-    EscalationReason,
-    OutcomeLabel,
     RateLimited,
     RequestAccepted,
     RequestDecided,
@@ -15,6 +13,7 @@ from proxy.domain.events import (
     RequestFinished,
 )
 from proxy.domain.ids import CredentialId, RequestId
+from proxy.domain.labels import EscalationReason, OutcomeLabel
 from proxy.domain.request import Queue, RequestState, RequestView, Stage
 from proxy.domain.tier import Tier
 from proxy.telemetry.happenings import CHARACTERS_MAX

@@ -12,7 +12,6 @@ from proxy.domain.events import (
     BatchSettled,
     CallFinished,
     ForecastSettled,
-    OutcomeLabel,
     PolicyReloaded,
     RequestAccepted,
     RequestDecided,
@@ -22,6 +21,7 @@ from proxy.domain.events import (
     WasteBooked,
 )
 from proxy.domain.ids import UpstreamName
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.money import LedgerRow
 from proxy.domain.tier import Tier
 from proxy.telemetry.beginnings import Known

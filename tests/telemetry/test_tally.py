@@ -3,15 +3,8 @@ from typing import Protocol
 
 import pytest
 
-from proxy.domain.events import (
-    AnyEvent,
-    CallFinished,
-    ForecastSettled,
-    OutcomeLabel,
-    RateLimited,
-    RequestFinished,
-    ShadowLimited,
-)
+from proxy.domain.events import AnyEvent, CallFinished, ForecastSettled, RateLimited, RequestFinished, ShadowLimited
+from proxy.domain.labels import OutcomeLabel
 from proxy.domain.tier import Tier
 from proxy.telemetry.tally import MINUTES, PAIRS_MAX, Checks, Rates, Tally
 

@@ -22,12 +22,12 @@ from proxy.domain.events import (
     BatchSettled,
     BatchSubmitted,
     CallFinished,
-    OutcomeLabel,
     RequestDecided,
     RequestEscalated,
     RequestFinished,
 )
 from proxy.domain.ids import RequestId
+from proxy.domain.labels import OutcomeLabel
 from proxy.telemetry import traces
 from proxy.telemetry.traces import Traces
 from proxy.telemetry.tracing import Settings
