@@ -491,9 +491,8 @@ FORECASTS = Row(
             Unit.SHARE,
             (
                 Query(
-                    f"{grown(FORECASTS_SETTLED, COVERED, 'quantile')} / "
-                    f"({grown(FORECASTS_SETTLED, PAIR, 'quantile')} > 0)",
-                    "quoted {{quantile}}",
+                    f"{grown(FORECASTS_SETTLED, COVERED, 'quoted')} / ({grown(FORECASTS_SETTLED, PAIR, 'quoted')} > 0)",
+                    "quoted {{quoted}}",
                 ),
             ),
             most=1,

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Awaitable, Callable
-from inspect import iscoroutinefunction
+from inspect import getmembers, iscoroutinefunction
 from typing import Any
 
 from proxy.domain.clock import Clock
@@ -11,7 +11,7 @@ from proxy.store.interface import Store
 
 LASTING = frozenset({"start", "close", "watch"})
 """What is no single operation."""
-OPERATIONS = tuple(name for name, member in vars(Store).items() if iscoroutinefunction(member) and name not in LASTING)
+OPERATIONS = tuple(name for name, _ in getmembers(Store, iscoroutinefunction) if name not in LASTING)
 """Everything that is asked of a store, by the names of its methods."""
 
 Took = Callable[[str, float], None]

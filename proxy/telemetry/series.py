@@ -153,7 +153,7 @@ class Series:
             "standby_forecast_results_total",
             "Quoted completion times of batches that held or did not; the quantile says how many should.",
             *PAIR,
-            "quantile",
+            "quoted",
             "result",
         )
         self.call_forecasts = self._counter(
@@ -161,7 +161,7 @@ class Series:
             "Calls that took no longer than was expected, or did; the quantile says how many should.",
             *PAIR,
             "tier",
-            "quantile",
+            "quoted",
             "result",
         )
         self.files_deleted = self._counter(

@@ -259,14 +259,14 @@ def test_the_lines_of_a_batch_are_counted_by_result(samples: Samples) -> None:
 
 def test_forecasts_are_counted_by_whether_they_held(samples: Samples) -> None:
     values = heard(samples.forecast)
-    label = "model=gpt-5-mini,quantile=0.9,result=missed,upstream=openai"
+    label = "model=gpt-5-mini,quoted=0.9,result=missed,upstream=openai"
     assert only(values, "standby_forecast_results_total") == {f"standby_forecast_results_total{{{label}}}": 1}
 
 
 def test_forecasts_of_calls_are_counted_by_tier(samples: Samples) -> None:
     held = replace(samples.forecast, tier=Tier.FLEX, covered=True, count=8)
     values = heard(held, replace(held, covered=False, count=2))
-    label = "model=gpt-5-mini,quantile=0.9,result={},tier=flex,upstream=openai"
+    label = "model=gpt-5-mini,quoted=0.9,result={},tier=flex,upstream=openai"
     assert only(values, "standby_call_forecast_results_total") == {
         f"standby_call_forecast_results_total{{{label.format('covered')}}}": 8,
         f"standby_call_forecast_results_total{{{label.format('missed')}}}": 2,
