@@ -74,9 +74,13 @@ def failed(shown: Shown) -> str:
 
 
 def assert_figures_are_the_ledgers(url: str, shown: list[Shown], at: float) -> None:
-    """What Prometheus has now is more than nothing, and the large numbers do not contradict it."""
+    """The large numbers do not contradict the counters. Not more: `increase()` extrapolates, and what a series counts
+    before it is scraped for the first time is in none.
+    """
     (paid,) = query(url, "sum(standby_spend_usd_total)", at)
     (listed,) = query(url, "sum(standby_counterfactual_spend_usd_total)", at)
-    assert 0 < paid.numbers[0] < listed.numbers[0]
+    assert paid.numbers[0] > 0
+    assert listed.numbers[0] > 0
     by_panel = {each.panel: each.numbers for each in shown if each.dashboard == "overview"}
-    assert by_panel["Paid"][0] == pytest.approx(paid.numbers[0], rel=0.3), "increase() extrapolates"
+    assert paid.numbers[0] / 3 < by_panel["Paid"][0] < paid.numbers[0] * 1.5
+    assert listed.numbers[0] / 3 < by_panel["List price"][0] < listed.numbers[0] * 1.5
