@@ -158,7 +158,9 @@ def needing(operation: str) -> tuple[Settings, tuple[Fault, ...]]:
     return (STUCK_HALFWAY if operation in {"cancel_batch", "chat"} else SLOWLY), ()
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize(
+    "status", [pytest.param(429, marks=pytest.mark.long), pytest.param(500, marks=pytest.mark.long), 503]
+)
 @pytest.mark.parametrize("operation", EVERY_CALL)
 def test_five_refusals_in_a_row_of_any_call_cost_only_time(
     tmp_path: Path, redis: str | None, operation: str, status: int
@@ -272,7 +274,7 @@ def test_a_full_disk_refuses_what_is_new_serves_what_is_urgent_and_loses_nothing
     play(tmp_path, story, emulator=SLOWLY)
 
 
-@pytest.mark.parametrize("kind", [FaultKind.DELAY, FaultKind.TRICKLE])
+@pytest.mark.parametrize("kind", [FaultKind.DELAY, pytest.param(FaultKind.TRICKLE, marks=pytest.mark.long)])
 @pytest.mark.parametrize("operation", [name for name in EVERY_CALL if name != "chat"])
 def test_a_connection_that_hangs_or_trickles_for_hours_holds_nobody_up(
     tmp_path: Path, redis: str | None, operation: str, kind: FaultKind
