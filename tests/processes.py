@@ -66,6 +66,8 @@ def start(*arguments: str, folder: Path, environ: dict[str, str] | None = None) 
         if process.poll() is not None:
             break
     process.kill()
+    process.wait()
+    process.stdout.close()
     raise AssertionError(f"standby {arguments[0]} did not start: {(folder / f'{arguments[0]}.log').read_text()}")
 
 

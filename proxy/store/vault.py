@@ -8,7 +8,9 @@ environment or from a file with mode 0600 beside the store; without the secret t
 import hashlib
 import hmac
 import os
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,14 +45,27 @@ def read_secret(environ: Mapping[str, str], key_file: Path) -> bytes:
 
 def _read_or_make(key_file: Path) -> bytes:
     if not key_file.exists():
-        descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _make(key_file)
+    if key_file.stat().st_mode & 0o077:
+        raise ConfigFault(f"the key file {key_file} can be read by others: chmod 600 it")
+    return key_file.read_bytes().strip()
+
+
+def _make(key_file: Path) -> None:
+    """Workers that start together each make a key, and the first one's is everybody's.
+
+    The file appears under its name when it is whole and on the disk: what a link cannot do is to replace another's.
+    """
+    descriptor, made = tempfile.mkstemp(prefix=f"{key_file.name}.", dir=key_file.parent)
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(Fernet.generate_key())
             file.flush()
             os.fsync(file.fileno())
-    if key_file.stat().st_mode & 0o077:
-        raise ConfigFault(f"the key file {key_file} can be read by others: chmod 600 it")
-    return key_file.read_bytes().strip()
+        with suppress(FileExistsError):
+            os.link(made, key_file)
+    finally:
+        Path(made).unlink()
 
 
 def _checked(secret: bytes, origin: str) -> bytes:

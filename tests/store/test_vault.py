@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from cryptography.fernet import Fernet
@@ -91,6 +93,24 @@ def test_the_key_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     secret = read_secret({}, file)
     assert file.stat().st_mode & 0o777 == 0o600
     assert read_secret({}, file) == secret
+
+
+def test_workers_that_start_together_on_an_empty_folder_agree_on_one_key(tmp_path: Path) -> None:
+    workers = 8
+    for start in range(30):
+        folder = tmp_path / str(start)
+        folder.mkdir()
+        together = Barrier(workers)
+
+        def worker(file: Path, together: Barrier) -> bytes:
+            together.wait()
+            return read_secret({}, file)
+
+        with ThreadPoolExecutor(workers) as pool:
+            begun = [pool.submit(worker, folder / "standby.key", together) for _ in range(workers)]
+        secrets = {done.result() for done in begun}
+        assert len(secrets) == 1
+        assert [file.name for file in folder.iterdir()] == ["standby.key"]
 
 
 def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
