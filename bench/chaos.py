@@ -21,6 +21,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -30,7 +31,7 @@ from typing import Any
 import openai
 
 from proxy.config.settings import StoreSettings
-from proxy.domain.money import Purchase
+from proxy.domain.money import LedgerRow, Purchase
 from proxy.domain.request import RequestState
 from proxy.emulator.ids import account_of
 from proxy.runtime.clock import SystemClock
@@ -61,6 +62,7 @@ class Report:
     lost: int = 0
     bought_too_often: int = 0
     booked_as_waste: int = 0
+    why_too_often: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
     open_at_the_end: int = 0
     files_left: int = 0
@@ -194,6 +196,10 @@ class Chaos:
         self.report.booked_as_waste = sum(total.rows for total in totals if total.kind is Purchase.DUPLICATE)
         self.report.unknown = sum(total.unknown_paid for total in totals)
         self.report.open_at_the_end = sum(view.state is RequestState.OPEN for view in views)
+        for view in views:
+            rows = await store.ledger_rows(view.id)
+            if sum(row.kind is not Purchase.EXPIRED for row in rows) > 1:
+                self.report.why_too_often[_story(rows, view.deadline_at)] += 1
         await store.close()
 
     def _bought(self, text: str) -> int:
@@ -204,6 +210,11 @@ class Chaos:
         with urllib.request.urlopen(self._provider.url + path) as page:
             shown: dict[str, Any] = json.load(page)
             return shown
+
+
+def _story(rows: Sequence[LedgerRow], deadline_at: float) -> str:
+    """What was bought for one request, in order, and how long before its deadline."""
+    return ", then ".join(f"{row.kind} at {row.tier} {deadline_at - row.booked_at:+.0f} s" for row in rows)
 
 
 def run(*, seconds: float, replicas: int, seed: int, folder: Path) -> Report:

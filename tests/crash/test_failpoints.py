@@ -85,6 +85,9 @@ QUICK = {
     *("upstream.upload.after", "upstream.create.after", "store.BatchCreated.after", "store.AttemptAnswered.after"),
     *("store.accept.after", "upstream.delete_file.after", "upstream.call.after", "upstream.cancel.after"),
 }
+SLOW = {HANGING, HALF_STUCK}
+"""What takes until the deadline: one kill of each is quick enough."""
+QUICK_AND_SLOW = {"upstream.call.after", "upstream.cancel.after"}
 QUICK_ON_REDIS = {"upstream.create.after", "store.AttemptAnswered.after"}
 
 
@@ -101,6 +104,8 @@ class Kill:
 
     @property
     def is_quick(self) -> bool:
+        if self.turnaround in SLOW and self.point not in QUICK_AND_SLOW:
+            return False
         return self.point in (QUICK if self.store == "sqlite" else QUICK_ON_REDIS)
 
 

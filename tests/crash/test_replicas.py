@@ -247,19 +247,26 @@ def test_without_redis_urgent_calls_flow_and_what_was_accepted_is_answered_when_
     with house(tmp_path, 2, turnaround="constant:6000") as made:
         urls = [replica.url for replica in made.replicas]
 
-        async def story() -> list[str]:
-            asking = asyncio.gather(*(ask(urls[n % 2], text) for n, text in enumerate(texts())))
-            await asyncio.to_thread(made.until_all_are_held)
-            made.redis.kill()
+        async def urgent() -> None:
             for number in range(12):
                 await ask(urls[number % 2], f"urgent-{number}", deadline=None, retries=0)
                 await asyncio.sleep(0.5)
+
+        async def deferrable() -> None:
             with pytest.raises(openai.InternalServerError, match="Urgent calls are served") as told:
                 await ask(urls[0], "refused", retries=0)
             assert told.value.status_code == 503
             assert told.value.response.headers["Retry-After"] == "5"
-            assert made.held() == [REQUESTS / 2] * 2
-            assert [made.readiness(replica) for replica in made.replicas] == ["store_unavailable"] * 2
+
+        async def look(replica: Running) -> None:
+            assert await asyncio.to_thread(made.gauge, replica, "standby_held_connections") == REQUESTS / 2
+            assert await asyncio.to_thread(made.readiness, replica) == "store_unavailable"
+
+        async def story() -> list[str]:
+            asking = asyncio.gather(*(ask(urls[n % 2], text) for n, text in enumerate(texts())))
+            await asyncio.to_thread(made.until_all_are_held)
+            made.redis.kill()
+            await asyncio.gather(urgent(), deferrable(), *(look(replica) for replica in made.replicas))
             await asyncio.to_thread(made.redis.start)
             return await asking
 

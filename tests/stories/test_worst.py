@@ -27,6 +27,12 @@ def redis(request: pytest.FixtureRequest, shared_redis: Servers) -> str | None:
     return None if request.param == "sqlite" else shared_redis(request.param).url
 
 
+@pytest.fixture(params=["sqlite", pytest.param("valkey", marks=pytest.mark.long)])
+def file_or_redis(request: pytest.FixtureRequest, shared_redis: Servers) -> str | None:
+    """As `redis`; the server takes part in the long runs only: every call of the engine goes through one seam."""
+    return None if request.param == "sqlite" else shared_redis(request.param).url
+
+
 async def ask_all(world: World, deadline: str = "5h") -> list[Reply]:
     return await gather(*(world.ask(text, deadline=deadline) for text in TEXTS))
 
@@ -163,7 +169,7 @@ def needing(operation: str) -> tuple[Settings, tuple[Fault, ...]]:
 )
 @pytest.mark.parametrize("operation", EVERY_CALL)
 def test_five_refusals_in_a_row_of_any_call_cost_only_time(
-    tmp_path: Path, redis: str | None, operation: str, status: int
+    tmp_path: Path, file_or_redis: str | None, operation: str, status: int
 ) -> None:
     provider, before = needing(operation)
     refusals = fault(operation, FaultKind.STATUS, status=status, count=5, seconds=2.0)
@@ -178,7 +184,7 @@ def test_five_refusals_in_a_row_of_any_call_cost_only_time(
         assert [sync + batch for sync, batch in await bought(world)] == [1] * LINES
         await world.assert_books_agree()
 
-    play(tmp_path, story, emulator=provider, faults=(*before, refusals), redis=redis)
+    play(tmp_path, story, emulator=provider, faults=(*before, refusals), redis=file_or_redis)
 
 
 def test_a_provider_that_refuses_everything_for_good_is_told_to_the_client(tmp_path: Path, redis: str | None) -> None:
@@ -277,7 +283,7 @@ def test_a_full_disk_refuses_what_is_new_serves_what_is_urgent_and_loses_nothing
 @pytest.mark.parametrize("kind", [FaultKind.DELAY, pytest.param(FaultKind.TRICKLE, marks=pytest.mark.long)])
 @pytest.mark.parametrize("operation", [name for name in EVERY_CALL if name != "chat"])
 def test_a_connection_that_hangs_or_trickles_for_hours_holds_nobody_up(
-    tmp_path: Path, redis: str | None, operation: str, kind: FaultKind
+    tmp_path: Path, file_or_redis: str | None, operation: str, kind: FaultKind
 ) -> None:
     """Half open: the provider takes the call, and nothing comes back, or a byte now and then."""
     provider, before = needing(operation)
@@ -294,7 +300,7 @@ def test_a_connection_that_hangs_or_trickles_for_hours_holds_nobody_up(
         assert [sync + batch for sync, batch in await bought(world)] == [1] * LINES
         await world.assert_books_agree()
 
-    play(tmp_path, story, emulator=provider, faults=(*before, hanging), redis=redis)
+    play(tmp_path, story, emulator=provider, faults=(*before, hanging), redis=file_or_redis)
 
 
 @pytest.mark.parametrize("kind", [FaultKind.DELAY, FaultKind.TRICKLE])
