@@ -16,7 +16,8 @@ TERMINAL = {
     "failed": BatchOutcome.FAILED,
 }
 NOT_FOUND = 404
-CANCELLABLE = frozenset({"validating", "in_progress"})
+IN_PROGRESS = "in_progress"
+CANCELLABLE = frozenset({"validating", IN_PROGRESS})
 
 
 async def poll(desk: Desk, batch: Batch) -> None:
@@ -87,6 +88,9 @@ async def _still_running(desk: Desk, batch: Batch, seen: ProviderBatch) -> None:
     if batch.cancel_requested_at is not None and seen.status in CANCELLABLE:
         await _cancel_again(desk, batch)
     now = desk.clock.now()
+    if seen.status == IN_PROGRESS and batch.cancel_requested_at is None:
+        done_share = (seen.completed_lines + seen.failed_lines) / max(1, batch.lines)
+        desk.latencies.of(batch.queue.upstream, batch.queue.model).progressed(batch.id, now, done_share)
     due_at = _next_at(desk, batch, now, seen.status)
     await desk.move(BatchPolled(batch.id, now, seen.status, seen.completed_lines, seen.failed_lines, due_at))
 

@@ -1,18 +1,15 @@
 """How long a provider's batches take, learned online from what is seen of them, running batches included.
 
 One `CompletionTimes` for each upstream and model. Its observations are batches, not requests: the lines of a batch are
-one draw. The estimator is Kaplan and Meier's (1958), weighted: on a grid of times, with `d` the weight of the batches
-that completed in a cell and `y` that of all that had not completed before it,
-
-    S(t) = product over the cells up to t of (1 - d / y)        F = 1 - S
-
-A batch that is running, or was cancelled, or expired, counts in `y` up to its age: that it took longer than so much is
-evidence too ("right-censored"). Cancelling for the sake of deadlines does not bias this: deadlines are ours.
+one draw. The estimator is Kaplan and Meier's (`routing.survival`): a batch that is running, or was cancelled, or
+expired, counts up to its age. Cancelling for the sake of deadlines does not bias this: deadlines are ours.
 
 - *Two memories*: weights halve every `half_life_slow_seconds` and every `half_life_fast_seconds`; the smaller F of the
   two holds. In an outage the fast memory is soon full of old batches that do not finish.
-- *Prior*: a mixture of three log-normals, as heavy as `prior_batches` batches, that never decays. The fast memory's
-  prior is the slow one's curve, so that silence falls back on long experience.
+- *Prior*: a mixture of three log-normals, as heavy as `prior_batches` batches, that never decays; or, where other
+  models of the upstream are known, what they show (`routing.latencybook`). The fast memory's prior is the slow one's
+  curve, so that silence falls back on long experience.
+- *Progress*: a batch's own pace is a second opinion, as good as paces have turned out to be (`routing.progress`).
 - *Congestion*: so many open batches are older than they should ever get, and nothing has completed since: F is halved.
 - *Calibration*: for every batch one quantile is quoted. Whether it held is known as soon as the batch is older, or
   complete; the level of the next quotes is corrected by it (adaptive conformal inference, Gibbs and Candes 2021), so
@@ -23,12 +20,13 @@ Times between two grid points are interpolated. The grid is logarithmic, 160 poi
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from statistics import NormalDist
 
-POINTS = 160
+from proxy.routing.progress import DONE_MAX, DONE_MIN, PaceErrors
+from proxy.routing.survival import POINTS, Memory, estimate, number_of, steps
+
 SPAN = 50_000.0
 """The grid's longest time over its shortest."""
 PRIOR_PARTS = ((0.76, 1.0, 0.8), (0.19, 7.5, 0.9), (0.05, 22.5, 0.9))
@@ -37,14 +35,9 @@ FAST_PRIOR_SHARE = 0.25
 """The fast memory trusts the slow one as if that had seen this share of `prior_batches`: a few batches overrule it."""
 REBUILDS_PER_HALF_LIFE = 200
 """How often a curve is made anew while nothing is told."""
-SCALE_MAX = 1e9
-HALF_LIVES_MAX = 1000.0
-"""After so many nothing is left of a weight."""
 ALPHA_MIN, ALPHA_MAX = 0.002, 0.6
-PROGRESS_MIN = 0.05
-"""With less of a batch done than this, its pace says nothing."""
-PROGRESS_SIGMA, PROGRESS_WEIGHT = 0.2, 0.5
-"""How far off a batch's own pace is as a forecast, and how much it counts beside experience."""
+ONE_SIGMA = (0.16, 0.84)
+"""A normal distribution's quantiles one sigma below and above its mean."""
 _NORMAL = NormalDist()
 
 
@@ -102,69 +95,25 @@ class _Open:
     began_at: float
     quoted_seconds: float
     settled: bool = False
-
-
-class _Memory:
-    """Weights of completed and of censored batches by grid cell, halving with time.
-
-    Instead of all weights shrinking, new ones grow; `shares` divides by how much.
-    """
-
-    def __init__(self, half_life_seconds: float) -> None:
-        self._half_life_seconds = half_life_seconds
-        self._at: float | None = None
-        self._completed = [0.0] * POINTS
-        self._censored = [0.0] * POINTS
-
-    def add(self, cell: int, at: float, *, completed: bool) -> None:
-        weights = self._completed if completed else self._censored
-        weights[cell] += self._scale(at)
-
-    def shares(self, now: float) -> tuple[list[float], list[float]]:
-        """Completed and censored, as weighted now."""
-        scale = self._scale(now)
-        return [weight / scale for weight in self._completed], [weight / scale for weight in self._censored]
-
-    def snapshot(self, now: float) -> dict[str, object]:
-        completed, censored = self.shares(now)
-        return {
-            "at": now,
-            "completed": [round(weight, 6) for weight in completed],
-            "censored": [round(weight, 6) for weight in censored],
-        }
-
-    def restore(self, snapshot: object) -> float:
-        """Returns the instant of the snapshot. Raises ValueError for what is none."""
-        if not isinstance(snapshot, Mapping):
-            raise ValueError("a memory is missing")  # noqa: TRY004  the caller's promise: ValueError for no snapshot
-        self._completed = _weights(snapshot.get("completed"))
-        self._censored = _weights(snapshot.get("censored"))
-        self._at = _number(snapshot.get("at"))
-        return self._at
-
-    def _scale(self, at: float) -> float:
-        if self._at is None:
-            self._at = at
-        half_lives = min(HALF_LIVES_MAX, max(0.0, at - self._at) / self._half_life_seconds)
-        scale = math.exp2(half_lives)
-        if scale < SCALE_MAX:
-            return scale
-        self._completed = [weight / scale for weight in self._completed]
-        self._censored = [weight / scale for weight in self._censored]
-        self._at = at
-        return 1.0
+    pace_seconds: float | None = None
+    """What its pace first said it would take."""
 
 
 class CompletionTimes:
-    """What is known of one model's batches at one upstream. Instants are unix seconds; no clock is read."""
+    """What is known of one model's batches at one upstream. Instants are unix seconds; no clock is read.
 
-    def __init__(self, settings: Settings) -> None:
+    `belief` says what is believed without experience, as what completes in each cell of the grid; None: the prior.
+    """
+
+    def __init__(self, settings: Settings, belief: Callable[[float], Sequence[float]] | None = None) -> None:
         self._settings = settings
         first = settings.horizon_seconds / SPAN
         self._grid = [first * math.pow(SPAN, point / (POINTS - 1)) for point in range(POINTS)]
-        self._prior = _steps([_prior(settings.prior_median_seconds, seconds) for seconds in self._grid])
-        self._slow = _Memory(settings.half_life_slow_seconds)
-        self._fast = _Memory(settings.half_life_fast_seconds)
+        prior = steps([_prior(settings.prior_median_seconds, seconds) for seconds in self._grid])
+        self._belief = belief or (lambda _: prior)
+        self._slow = Memory(settings.half_life_slow_seconds)
+        self._fast = Memory(settings.half_life_fast_seconds)
+        self._paces = PaceErrors()
         self._alpha = 1 - settings.quoted_share
         self._open: dict[str, _Open] = {}
         self._results: list[bool] = []
@@ -187,6 +136,12 @@ class CompletionTimes:
             self._open[batch_id] = _Open(at, self.quote(at))
             self._see(at)
 
+    def progressed(self, batch_id: str, at: float, done_share: float) -> None:
+        """The provider says how much of a running batch is done, 0 to 1. Unknown ones are passed over."""
+        batch = self._open.get(batch_id)
+        if batch is not None and batch.pace_seconds is None and DONE_MIN <= done_share <= DONE_MAX:
+            batch.pace_seconds = max(1.0, at - batch.began_at) / done_share
+
     def ended(self, batch_id: str, at: float, *, completed: bool) -> None:
         """A batch is complete, or ended otherwise: then it would have taken longer. Unknown ones are passed over."""
         batch = self._open.pop(batch_id, None)
@@ -198,6 +153,8 @@ class CompletionTimes:
             memory.add(cell, at, completed=completed)
         if completed:
             self._completed_at = max(self._completed_at, at)
+            if batch.pace_seconds is not None:
+                self._paces.learn(batch.pace_seconds, max(1.0, seconds))
         if not batch.settled and (completed or seconds > batch.quoted_seconds):
             self._settle(covered=completed and seconds <= batch.quoted_seconds)
         self._see(at)
@@ -232,10 +189,10 @@ class CompletionTimes:
             return 0.0
         begun = self.chance(age_seconds, now)
         by_experience = (self.chance(age_seconds + within_seconds, now) - begun) / (1 - begun) if begun < 1 else 0.0
-        if done_share < PROGRESS_MIN or age_seconds <= 0:
+        if done_share < DONE_MIN or age_seconds <= 0:
             return by_experience
-        by_pace = _NORMAL.cdf(math.log((age_seconds + within_seconds) * done_share / age_seconds) / PROGRESS_SIGMA)
-        return by_experience + PROGRESS_WEIGHT * (by_pace - by_experience)
+        by_pace = _NORMAL.cdf(math.log((age_seconds + within_seconds) * done_share / age_seconds) / self._paces.sigma)
+        return by_experience + self._paces.weight_beside(self._sigma(now)) * (by_pace - by_experience)
 
     def quantile(self, share: float, now: float) -> float:
         """The time within which this share of batches is complete; the horizon where none is that late."""
@@ -252,6 +209,16 @@ class CompletionTimes:
         """The time within which `quoted_share` of batches has turned out to be complete: the calibrated quantile."""
         return self.quantile(1 - self._alpha, now)
 
+    def evidence(self, now: float) -> tuple[list[float], list[float]]:
+        """By cell of the grid, the weight that long experience gives to batches that completed there, and to those of
+        which no more is known than that they had not: open ones, and those that ended otherwise.
+        """
+        return self._evidence(self._slow, now)
+
+    def believed(self, now: float) -> Sequence[float]:
+        """What is believed without experience: what completes in each cell of the grid, of a whole of 1."""
+        return self._belief(now)
+
     def congested(self, now: float) -> bool:
         """Whether batches have stopped coming back."""
         return self._crowd(self._slow_curve(now), now)
@@ -261,19 +228,26 @@ class CompletionTimes:
         return {
             "horizon_seconds": self._settings.horizon_seconds,
             "alpha": self._alpha,
+            "paces": self._paces.snapshot(),
             "slow": self._slow.snapshot(self._seen_at),
             "fast": self._fast.snapshot(self._seen_at),
         }
 
     @classmethod
-    def restored(cls, settings: Settings, snapshot: Mapping[str, object]) -> "CompletionTimes":
+    def restored(
+        cls,
+        settings: Settings,
+        snapshot: Mapping[str, object],
+        belief: Callable[[float], Sequence[float]] | None = None,
+    ) -> "CompletionTimes":
         """Take up a snapshot; one on another grid is passed over. Raises ValueError for what is no snapshot."""
-        made = cls(settings)
-        if _number(snapshot.get("horizon_seconds")) != settings.horizon_seconds:
+        made = cls(settings, belief)
+        if number_of(snapshot.get("horizon_seconds")) != settings.horizon_seconds:
             return made
         seen_at = made._slow.restore(snapshot.get("slow"))
         made._fast.restore(snapshot.get("fast"))
-        made._alpha = min(max(_number(snapshot.get("alpha")), ALPHA_MIN), ALPHA_MAX)
+        made._alpha = min(max(number_of(snapshot.get("alpha")), ALPHA_MIN), ALPHA_MAX)
+        made._paces = PaceErrors.restored(snapshot.get("paces"))
         made._seen_at = seen_at
         return made
 
@@ -297,28 +271,24 @@ class CompletionTimes:
     def _build(self, now: float) -> list[float]:
         slow = self._slow_curve(now)
         trust = self._settings.prior_batches * FAST_PRIOR_SHARE
-        fast = self._estimate(self._fast, _steps(slow), trust, now)
+        fast = estimate(*self._evidence(self._fast, now), steps(slow), trust)
         lower = [min(pair) for pair in zip(slow, fast, strict=True)]
         return [value / 2 for value in lower] if self._crowd(slow, now) else lower
 
     def _slow_curve(self, now: float) -> list[float]:
-        return self._estimate(self._slow, self._prior, self._settings.prior_batches, now)
+        return estimate(*self.evidence(now), self.believed(now), self._settings.prior_batches)
 
-    def _estimate(self, memory: _Memory, prior: Sequence[float], trust: float, now: float) -> list[float]:
-        """Kaplan and Meier's F at every grid point. `prior` is what completes in each cell, of a whole of 1."""
+    def _sigma(self, now: float) -> float:
+        """How widely experience is spread, on a scale of logarithms."""
+        low, high = (self.quantile(share, now) for share in ONE_SIGMA)
+        return math.log(high / low) / 2 if high > low > 0 else 0.0
+
+    def _evidence(self, memory: Memory, now: float) -> tuple[list[float], list[float]]:
+        """The weights of what has completed and of what had or has not, batches that are open included."""
         completed, censored = memory.shares(now)
         for batch in self._open.values():
             censored[min(bisect_left(self._grid, max(0.0, now - batch.began_at)), POINTS - 1)] += 1.0
-        deaths = [seen + trust * share for seen, share in zip(completed, prior, strict=True)]
-        at_risk = sum(deaths) + sum(censored) + trust * max(0.0, 1 - sum(prior))
-        survival = 1.0
-        curve: list[float] = []
-        for died, left in zip(deaths, censored, strict=True):
-            if at_risk > 0:
-                survival *= max(0.0, 1 - died / at_risk)
-            curve.append(1 - survival)
-            at_risk -= died + left
-        return list(accumulate(curve, max))
+        return completed, censored
 
     def _crowd(self, slow: Sequence[float], now: float) -> bool:
         """Whether enough open batches have grown too old since the last one completed."""
@@ -334,19 +304,3 @@ class CompletionTimes:
 def _prior(median_seconds: float, seconds: float) -> float:
     parts = ((weight, math.log(seconds / (median_seconds * times)) / sigma) for weight, times, sigma in PRIOR_PARTS)
     return sum(weight * _NORMAL.cdf(score) for weight, score in parts)
-
-
-def _steps(curve: Sequence[float]) -> list[float]:
-    return [curve[0], *(later - earlier for earlier, later in pairwise(curve))]
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no number of a snapshot")
-    return float(value)
-
-
-def _weights(value: object) -> list[float]:
-    if not isinstance(value, list) or len(value) != POINTS:
-        raise ValueError(f"a snapshot has {POINTS} weights")
-    return [max(0.0, _number(weight)) for weight in value]
