@@ -151,7 +151,6 @@ def _world(settings: Play, clock: LoopClock, provider: Provider, store: SqliteSt
     engine = Engine(desk, Membership(store, clock, announcer.announce, desk.limits, MembershipSettings()))
     announcer.connect(engine.listen)
     announcer.connect(desk.mixes.listen)
-    announcer.connect(desk.call_times.listen)
     return _World(
         play=settings,
         clock=clock,
@@ -282,7 +281,7 @@ def _shadow(world: _World, model: str, tokens: int, now: float) -> None:
 
 async def _call(world: _World, row: Row, request_id: RequestId, decision: Decision) -> None:
     """What the server and its client do with an urgent call: at once, and again when the provider refuses, until the
-    client gives up.
+    client gives up. To the server every try is a call of its own: what is learned is how long the last one took.
     """
     started_at = world.clock.now()
     _shadow(world, row.model, row.prompt_tokens, started_at)
@@ -291,7 +290,8 @@ async def _call(world: _World, row: Row, request_id: RequestId, decision: Decisi
     gives_up_at = decision.deadline_at or started_at + PATIENCE_SECONDS
     refusals = 0
     while True:
-        limits.spend(row.prompt_tokens, world.clock.now(), urgent=True)
+        called_at = world.clock.now()
+        limits.spend(row.prompt_tokens, called_at, urgent=True)
         bought = await world.provider.call(Auth(()), ENDPOINT, body, decision.tier)
         now = world.clock.now()
         limits.observe(bought.rate, now)
@@ -306,6 +306,7 @@ async def _call(world: _World, row: Row, request_id: RequestId, decision: Decisi
         await world.clock.sleep_until(now + wait_seconds)
     booked: LedgerRow | None = None
     if bought.answer.succeeded:
+        world.desk.call_times.observe(NAME, row.model, now - called_at, decision.tier)
         booked = _row(world, row, request_id, decision, bought.answer, now)
         await _book(world, booked)
     world.desk.announce(
