@@ -157,6 +157,7 @@ class Engine:
         unread = await self._membership.claim(wanted)
         if unread:
             self._look_soon()
+            recover.note_overdue(self._desk, batches, unread, self._desk.clock.now())
             await recover.settle_orphaned_calls(self._desk, unread)
             await learn.take_over(self._desk, unread)
             self._membership.read(unread)

@@ -1,5 +1,6 @@
 """Finding out what happened before acting again: after a lost reply, and after a restart."""
 
+import math
 from collections.abc import Collection, Iterable
 
 from proxy.batching.desk import Desk
@@ -14,13 +15,23 @@ from proxy.domain.moves import AttemptLost, AttemptWithdrawn, BatchPostponed, Co
 from proxy.domain.request import Lane, Waiting
 from proxy.upstream.interface import ProviderBatch
 
+WATCHED = frozenset({BatchState.IN_FLIGHT, BatchState.ENDED})
+"""Of such a batch it can be asked what it has brought."""
 CLOCK_SKEW_SECONDS = 300.0
 """How far the provider's clock may be behind ours before its list is searched too short."""
 
 
+def note_overdue(desk: Desk, batches: Iterable[Batch], lanes: Collection[Lane], now: float) -> None:
+    """Lanes have just been taken: what is due there may not have been asked about since their last holder's end."""
+    for batch in batches:
+        if batch.queue.lane in lanes and batch.state in WATCHED and batch.due_at <= now:
+            desk.memory.unheard_since.setdefault(batch.id, now)
+
+
 def unheard(desk: Desk, batches: Iterable[Batch], now: float) -> Collection[BatchId]:
-    """Batches that should have been asked about long ago, and are being asked or collected now: whoever looked after
-    them was away. They may be done, and what they have brought comes before buying it again, or giving it up.
+    """Batches that should have been asked about long ago, or when their lane was taken, and are being asked or
+    collected now: whoever looked after them was away. They may be done, and what they have brought comes before buying
+    it again, or giving it up.
 
     That does not wait for long: whoever is late already need not wait for a provider that does not answer.
     """
@@ -29,12 +40,18 @@ def unheard(desk: Desk, batches: Iterable[Batch], now: float) -> Collection[Batc
     suspects = {
         batch.id
         for batch in batches
-        if (batch.state in {BatchState.IN_FLIGHT, BatchState.ENDED} and batch.due_at < now - catch_up_seconds)
-        or (batch.state is BatchState.ENDED and batch.id in memory)
+        if (batch.state in WATCHED and batch.due_at < now - catch_up_seconds)
+        or (batch.id in memory and _still_to_be_heard(desk, batch, since=memory[batch.id]))
     }
     for batch_id in memory.keys() - suspects:
         del memory[batch_id]
     return {batch_id for batch_id in suspects if now <= memory.setdefault(batch_id, now) + catch_up_seconds}
+
+
+def _still_to_be_heard(desk: Desk, batch: Batch, *, since: float) -> bool:
+    if batch.state is BatchState.IN_FLIGHT:
+        return desk.memory.polled_at.get(batch.id, -math.inf) < since
+    return batch.state is BatchState.ENDED
 
 
 async def match_or_revoke(desk: Desk, batch: Batch) -> None:

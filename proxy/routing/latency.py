@@ -153,8 +153,8 @@ class CompletionTimes:
             memory.add(cell, at, completed=completed)
         if completed:
             self._completed_at = max(self._completed_at, at)
-            if batch.pace_seconds is not None:
-                self._paces.learn(batch.pace_seconds, max(1.0, seconds))
+        if batch.pace_seconds is not None and (completed or seconds > batch.pace_seconds):
+            self._paces.learn(batch.pace_seconds, max(1.0, seconds))
         if not batch.settled and (completed or seconds > batch.quoted_seconds):
             self._settle(covered=completed and seconds <= batch.quoted_seconds)
         self._see(at)

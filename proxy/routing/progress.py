@@ -2,9 +2,10 @@
 
 A batch of age `a` of which the share `d` is done takes `a / d` if it goes on like that. Some providers work lines off
 evenly, others do nothing for an hour and then all of them: the first are told by their pace, the second are not. Each
-completed batch gives one error, the logarithm of what it took over what its pace had said early on. Their root mean
-square is the pace's sigma: the time that is said is a log-normal's median. Pace and experience are blended as two
-measurements of one thing are, by the inverses of their variances.
+batch gives one error, the logarithm of what it took over what its pace had said early on; one that was cancelled later
+than that, an error of at least so much. Their root mean square is the pace's sigma: the time that is said is a
+log-normal's median. Pace and experience are blended as two measurements of one thing are, by the inverses of their
+variances.
 """
 
 import math
@@ -14,8 +15,10 @@ from proxy.routing.survival import number_of
 
 DONE_MIN, DONE_MAX = 0.05, 0.9
 """With less of a batch done than this, its pace says nothing; with more, it is no forecast any more."""
-BELIEVED_SIGMA, BELIEVED_BATCHES = 1.0, 2.0
-"""Before there is experience: off by a factor of three, as if so many batches had shown it."""
+BELIEVED_SIGMA, BELIEVED_BATCHES = 0.3, 2.0
+"""Before there is experience: off by a third, as if so many batches had shown it. What a provider says of its own
+progress is evidence; a pace that is believed too little lets batches that are stuck halfway hope on.
+"""
 SIGMA_MIN = 0.1
 BATCHES_MAX = 200.0
 """The last so many count most."""
@@ -39,7 +42,7 @@ class PaceErrors:
         return max(SIGMA_MIN, math.sqrt(self._mean_square))
 
     def learn(self, said_seconds: float, took_seconds: float) -> None:
-        """A batch is complete. Both more than 0."""
+        """A batch has ended. Both more than 0."""
         error = min(abs(math.log(took_seconds / said_seconds)), ERROR_MAX)
         self._batches = min(self._batches + 1, BATCHES_MAX)
         self._mean_square += (error * error - self._mean_square) / self._batches

@@ -173,6 +173,20 @@ def test_where_batches_end_all_at_once_their_pace_says_little() -> None:
     assert by_both == pytest.approx(by_experience, abs=0.1)
 
 
+def test_batches_that_hang_halfway_and_are_cancelled_end_the_trust_in_paces() -> None:
+    times = CompletionTimes(Settings())
+    half_done = {"age_seconds": 3 * HOUR, "done_share": 0.5, "now": NOW + 6 * HOUR}
+    before = times.chance_given(2 * HOUR, **half_done)
+    for number in range(50):
+        times.submitted(f"b{number}", NOW)
+        times.progressed(f"b{number}", NOW + 10 * MINUTE, 0.5)
+        times.ended(f"b{number}", NOW + 6 * HOUR, completed=False)
+    assert before < 0.3
+    assert times.chance_given(2 * HOUR, **half_done) == pytest.approx(
+        times.chance_given(2 * HOUR, **(half_done | {"done_share": 0.0})), abs=0.05
+    )
+
+
 def coverage(draw: Callable[[Random, int], float], count: int = 2000) -> float:
     random = Random(6)
     times = CompletionTimes(Settings())

@@ -13,9 +13,9 @@ def learned(*took_for_said: float) -> PaceErrors:
     return paces
 
 
-def test_before_there_is_experience_a_pace_is_believed_a_little() -> None:
+def test_before_there_is_experience_a_provider_is_believed_what_it_says_of_its_progress() -> None:
     assert PaceErrors().sigma == BELIEVED_SIGMA
-    assert 0.3 < PaceErrors().weight_beside(1.0) < 0.7
+    assert PaceErrors().weight_beside(1.0) > 0.9
 
 
 def test_paces_that_come_true_are_trusted_and_never_wholly() -> None:

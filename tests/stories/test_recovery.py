@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.domain.events import BatchSettled, BatchSubmitted, BatchTierLost, StepFailed, WasteBooked
+from proxy.domain.events import BatchSettled, BatchSubmitted, BatchTierLost, RequestEscalated, StepFailed, WasteBooked
 from proxy.domain.tier import Tier
 from proxy.emulator.faults import Fault, FaultKind
 from proxy.emulator.serving import serving
@@ -222,6 +222,32 @@ def test_a_process_that_was_away_too_long_collects_before_it_buys_again_or_gives
                 assert [await after.bought(f"q{n:03}") for n in range(20)] == [(0, 1)] * 20
                 assert after.seen(WasteBooked) == []
                 await after.settled()
+                await after.assert_books_agree()
+
+    run(whole(), start_at=MONDAY_NOON)
+
+
+def test_who_takes_over_asks_what_has_become_of_a_batch_before_its_lines_are_bought(
+    tmp_path: Path, redis: str | None
+) -> None:
+    """A process dies seconds before a batch is done, and it is time to move when the next one takes over."""
+    takes_seconds = 17 * MINUTE + 20.0
+
+    async def whole() -> None:
+        clock = LoopClock()
+        settings = Settings(turnaround=Constant(takes_seconds), latency_seconds=1.0)
+        async with serving(settings, clock, read_cost_map().models) as provider:
+            async with living(tmp_path, provider, clock, redis=redis) as before:
+                await before.ask("just in time", deadline="20m", headers={"Prefer": "respond-async"})
+                await before.until(lambda: bool(before.seen(BatchSubmitted)), within=HOUR)
+                (submitted,) = before.seen(BatchSubmitted)
+                await clock.sleep_until(submitted.at + takes_seconds - 5.0)
+                assert not before.seen(RequestEscalated)
+                assert not before.seen(BatchSettled)
+            await clock.sleep_until(MONDAY_NOON + 18 * MINUTE + 20.0)
+            async with living(tmp_path, provider, clock, seed=1, redis=redis) as after:
+                await after.settled()
+                assert await after.bought("just in time") == (0, 1)
                 await after.assert_books_agree()
 
     run(whole(), start_at=MONDAY_NOON)
