@@ -22,6 +22,7 @@ LISTED = f"{PAIR}, {POLICY}"
 SAVED = f"{grown(LIST_PRICE, LISTED)} - {grown(SPEND)}"
 COVERED = f'{PAIR}, result="covered"'
 FORECASTS_SETTLED = "standby_forecast_results_total"
+CALLS_SETTLED = "standby_call_forecast_results_total"
 RESULTS = "standby_deadline_results_total"
 MISSED = f'{POLICY}, result="missed"'
 MET_SHARE = 0.999
@@ -503,6 +504,26 @@ FORECASTS = Row(
             "Within which the quoted share of batches is expected to complete, as learned.",
             Unit.SECONDS,
             (Query(now("standby_batch_forecast_seconds", PAIR, "model", "max"), "{{model}}"),),
+        ),
+        Bars(
+            "Call forecasts that held",
+            "Of synchronous calls. Escalation allows for as much time as 999 of 1,000 need, at flex nine of ten.",
+            Unit.SHARE,
+            (
+                Query(
+                    f"{grown(CALLS_SETTLED, COVERED, 'tier, quoted')} / "
+                    f"({grown(CALLS_SETTLED, PAIR, 'tier, quoted')} > 0)",
+                    "{{tier}}, quoted {{quoted}}",
+                ),
+            ),
+            most=1,
+            decimals=3,
+        ),
+        Lines(
+            "Expected time of a call",
+            "Within which that share of calls is expected to be answered, as learned.",
+            Unit.SECONDS,
+            (Query(now("standby_call_forecast_seconds", PAIR, "model, tier", "max"), "{{model}} at {{tier}}"),),
         ),
         Lines(
             "Batches have stopped coming back",
