@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -29,3 +30,9 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             return known[kind]
 
         yield server
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: many tests wait for real time, so one more than there are cores."""
+    return (os.cpu_count() or 1) + 1

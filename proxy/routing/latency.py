@@ -210,8 +210,8 @@ class CompletionTimes:
         return self.quantile(1 - self._alpha, now)
 
     def evidence(self, now: float) -> tuple[list[float], list[float]]:
-        """By cell of the grid, the weight that long experience gives to batches that completed there, and to those of
-        which no more is known than that they had not: open ones, and those that ended otherwise.
+        """The weights that long experience gives, by cell of the grid: of batches that completed there, and of batches
+        that are only known not to have completed by then, because they are open or ended otherwise.
         """
         return self._evidence(self._slow, now)
 
@@ -284,7 +284,7 @@ class CompletionTimes:
         return math.log(high / low) / 2 if high > low > 0 else 0.0
 
     def _evidence(self, memory: Memory, now: float) -> tuple[list[float], list[float]]:
-        """The weights of what has completed and of what had or has not, batches that are open included."""
+        """As `evidence`, of either memory."""
         completed, censored = memory.shares(now)
         for batch in self._open.values():
             censored[min(bisect_left(self._grid, max(0.0, now - batch.began_at)), POINTS - 1)] += 1.0
