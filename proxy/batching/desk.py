@@ -51,8 +51,8 @@ class Memory:
     """Failed calls in a row, by request."""
     last_refusal: dict[RequestId, str] = field(default_factory=dict)
     """What upstream said to the last failed call, by request: told to the client if time runs out."""
-    completed_without_output: dict[BatchId, float] = field(default_factory=dict)
-    """Completed batches whose output file is not there yet, and since when."""
+    ended_without_files: dict[BatchId, float] = field(default_factory=dict)
+    """Ended batches whose files are not there yet, and since when."""
     collect_failures: dict[BatchId, int] = field(default_factory=dict)
     """How often a batch's result files could not be read to their end."""
     polled_at: dict[BatchId, float] = field(default_factory=dict)
@@ -228,7 +228,7 @@ class Desk:
     def forget_batch(self, batch_id: BatchId) -> None:
         self.memory.batch_failures.pop(batch_id, None)
         self.memory.polled_at.pop(batch_id, None)
-        self.memory.completed_without_output.pop(batch_id, None)
+        self.memory.ended_without_files.pop(batch_id, None)
         self.memory.collect_failures.pop(batch_id, None)
 
     def forget_request(self, request_id: RequestId) -> None:

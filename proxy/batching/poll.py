@@ -33,7 +33,7 @@ async def poll(desk: Desk, batch: Batch) -> None:
         return
     desk.memory.polled_at[batch.id] = desk.clock.now()
     outcome = TERMINAL.get(seen.status)
-    if outcome is None or _output_is_late(desk, batch, seen, outcome):
+    if outcome is None or _files_are_late(desk, batch, seen):
         await _still_running(desk, batch, seen)
         return
     now = desk.clock.now()
@@ -75,12 +75,16 @@ async def _not_found(desk: Desk, batch: Batch) -> None:
     await desk.move(BatchVanished(batch.id, now, due_at=now))
 
 
-def _output_is_late(desk: Desk, batch: Batch, seen: ProviderBatch, outcome: BatchOutcome) -> bool:
-    """A completed job can lack its output file for a while. Its first terminal poll starts the wait."""
-    if outcome is not BatchOutcome.COMPLETED or seen.completed_lines == 0 or seen.output_file_id:
+def _files_are_late(desk: Desk, batch: Batch, seen: ProviderBatch) -> bool:
+    """An ended job can lack its files for a while, one that was cancelled or has expired as well. Its first terminal
+    poll starts the wait.
+    """
+    lacks_output = seen.completed_lines > 0 and not seen.output_file_id
+    lacks_everything = seen.failed_lines > 0 and not seen.output_file_id and not seen.error_file_id
+    if not lacks_output and not lacks_everything:
         return False
     now = desk.clock.now()
-    first_seen_at = desk.memory.completed_without_output.setdefault(batch.id, now)
+    first_seen_at = desk.memory.ended_without_files.setdefault(batch.id, now)
     return now < first_seen_at + desk.settings.absent_output_seconds
 
 

@@ -21,7 +21,7 @@ class Settings:
     - `vanish_seconds`: how long a new batch may answer 404 before it counts as lost.
     - `catch_up_seconds`: a batch that should have been asked about so long ago is asked, and collected if it is done,
       before its lines are bought again or given up; they wait no longer than this for it.
-    - `absent_output_seconds`: how long a completed batch may lack its files.
+    - `absent_output_seconds`: how long an ended batch may lack its files.
     - `collect_tries`: how often broken result files are read again before what is missing counts as missing.
     - `backoff_seconds`, `backoff_max_seconds`: after a failed step, doubling.
     - `rung_retry_seconds`: how long an upstream that knows no batches is not asked again.

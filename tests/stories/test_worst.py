@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.domain.batch import BatchOutcome
 from proxy.domain.events import BatchSettled, BatchTierLost, StepFailed, WasteBooked
 from proxy.domain.tier import Tier
 from proxy.emulator.faults import Fault, FaultKind
@@ -135,6 +136,21 @@ def test_a_batch_that_is_cancelled_late_has_finished_more_lines_and_none_is_boug
         await world.assert_books_agree()
 
     play(tmp_path, story, emulator=provider, redis=redis)
+
+
+def test_a_cancelled_batch_whose_files_come_late_is_waited_for(tmp_path: Path, redis: str | None) -> None:
+    """What it has finished is billed: to buy that again because its file is not there yet would be waste."""
+    late = fault("batch", FaultKind.LATE_OUTPUT, seconds=60.0)
+
+    async def story(world: World) -> None:
+        assert all_are_right(await ask_all(world, deadline="3h"))
+        await world.settled(within=30 * HOUR)
+        first, *_ = world.seen(BatchSettled)
+        assert (first.outcome, first.answered) == (BatchOutcome.CANCELLED, LINES / 2)
+        assert [sync + batch for sync, batch in await bought(world)] == [1] * LINES
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=STUCK_HALFWAY, faults=(late,), redis=redis)
 
 
 def test_an_error_file_of_zero_bytes_is_no_error(tmp_path: Path, redis: str | None) -> None:
