@@ -23,6 +23,7 @@ import openai
 from tests.processes import Running, emulator, serve, stop
 
 DEFERRABLE, URGENT = 1000, 200
+CLEANING_SECONDS = 15.0
 MODELS = ("gpt-4o-mini", "gpt-4.1-mini", "gpt-5-mini")
 
 
@@ -49,6 +50,13 @@ def account_of(provider: Running) -> dict[str, Any]:
     return account
 
 
+def until_no_file_is_left(provider: Running) -> None:
+    """Answers come first, then the provider's files go; one that is still there after this is a finding."""
+    give_up_at = time.monotonic() + CLEANING_SECONDS
+    while account_of(provider)["files"] and time.monotonic() < give_up_at:
+        time.sleep(0.2)
+
+
 def ledger_of(store: Path) -> tuple[Decimal, Decimal, dict[str, int], int]:
     """Read from the file itself, after the proxy has stopped: paid, list price, rows by tier, rows without a price."""
     db = sqlite3.connect(store)
@@ -67,6 +75,7 @@ def main() -> int:
         began = time.perf_counter()
         right = asyncio.run(drive(proxy.url))
         took = time.perf_counter() - began
+        until_no_file_is_left(provider)
         code = stop(proxy)
         account = account_of(provider)
         paid, listed, tiers, unpriced = ledger_of(folder / "standby.db")

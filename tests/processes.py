@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FAST_CONFIG = """
-planner: {batches: {prior_median: 3s, half_life_slow: 60s, half_life_fast: 15s, horizon: 120s}}
+planner: {flex_under: 6s, batches: {prior_median: 3s, half_life_slow: 60s, half_life_fast: 15s, horizon: 120s}}
 batching:
   tick: 0.05s
   look: 0.5s
@@ -23,6 +23,7 @@ batching:
   cut: {age: 0.5s, age_share: 0.1, deadline_near: 5s}
   poll: {min: 0.2s, max: 1s, closing: 0.2s, deadline_lead: 2s}
   escalate: {margin: 1.5s, service: 0.5s, cancel_lead: 1s, cancel_notice: 1s}
+  flex: {lead: 1s, least: 0.2s}
 """
 START_SECONDS = 20.0
 _URL = re.compile(r"http://[0-9.]+:\d+")
