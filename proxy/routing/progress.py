@@ -9,7 +9,6 @@ variances.
 """
 
 import math
-from collections.abc import Mapping
 
 from proxy.routing.survival import number_of
 
@@ -59,10 +58,12 @@ class PaceErrors:
     def restored(cls, snapshot: object) -> "PaceErrors":
         """Take up a snapshot; None: there is none. Raises ValueError for what is no snapshot."""
         made = cls()
-        if snapshot is None:
-            return made
-        if not isinstance(snapshot, Mapping):
-            raise ValueError("what is known of paces is no snapshot")  # noqa: TRY004  the caller's promise
-        made._batches = min(max(number_of(snapshot.get("batches")), BELIEVED_BATCHES), BATCHES_MAX)
-        made._mean_square = min(max(number_of(snapshot.get("mean_square")), 0.0), ERROR_MAX**2)
-        return made
+        match snapshot:
+            case None:
+                return made
+            case {"batches": batches, "mean_square": mean_square}:
+                made._batches = min(max(number_of(batches), BELIEVED_BATCHES), BATCHES_MAX)
+                made._mean_square = min(max(number_of(mean_square), 0.0), ERROR_MAX**2)
+                return made
+            case _:
+                raise ValueError("what is known of paces is no snapshot")

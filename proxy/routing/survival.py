@@ -10,7 +10,7 @@ What was still going on at some age counts in `y` up to that age: that it took l
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 POINTS = 160
@@ -50,12 +50,13 @@ class Memory:
 
     def restore(self, snapshot: object) -> float:
         """Returns the instant of the snapshot. Raises ValueError for what is none."""
-        if not isinstance(snapshot, Mapping):
-            raise ValueError("a memory is missing")  # noqa: TRY004  the caller's promise: ValueError for no snapshot
-        self._completed = weights_of(snapshot.get("completed"))
-        self._censored = weights_of(snapshot.get("censored"))
-        self._at = number_of(snapshot.get("at"))
-        return self._at
+        match snapshot:
+            case {"at": at, "completed": completed, "censored": censored}:
+                self._completed, self._censored = weights_of(completed), weights_of(censored)
+                self._at = number_of(at)
+                return self._at
+            case _:
+                raise ValueError("a memory is missing in the snapshot")
 
     def _scale(self, at: float) -> float:
         if self._at is None:

@@ -141,7 +141,8 @@ def test_a_batch_that_is_half_done_is_expected_after_as_long_again() -> None:
     def odds(within: float, done: float) -> float:
         return times.chance_given(within, age_seconds=2 * HOUR, done_share=done, now=NOW)
 
-    assert odds(HOUR, 0.5) < odds(HOUR, 0.9) - 0.1
+    assert odds(4 * HOUR, 0.5) > odds(4 * HOUR, 0.0) + 0.05
+    assert odds(HOUR, 0.5) < odds(HOUR, 0.9) - 0.2
     assert odds(HOUR, 0.01) == odds(HOUR, 0.0)
 
 
