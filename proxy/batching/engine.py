@@ -182,6 +182,7 @@ class Engine:
             if batch.due_at > now:
                 next_due_at = min(next_due_at, batch.due_at)
                 continue
+            recover.note_late(self._desk, batch)
             self._start_step(batch, self._step(batch), group)
         return next_due_at
 

@@ -28,6 +28,15 @@ def note_overdue(desk: Desk, batches: Iterable[Batch], lanes: Collection[Lane], 
             desk.memory.unheard_since.setdefault(batch.id, now)
 
 
+def note_late(desk: Desk, batch: Batch) -> None:
+    """A batch is about to be asked about or collected, perhaps long after its time: nobody could look at its requests
+    in between, and the next look may find it ended as if that were no news.
+    """
+    now = desk.clock.now()
+    if batch.state in WATCHED and batch.due_at < now - desk.settings.catch_up_seconds:
+        desk.memory.unheard_since.setdefault(batch.id, now)
+
+
 def unheard(desk: Desk, batches: Iterable[Batch], now: float) -> Collection[BatchId]:
     """Batches that should have been asked about long ago, or when their lane was taken, and are being asked or
     collected now: whoever looked after them was away. They may be done, and what they have brought comes before buying

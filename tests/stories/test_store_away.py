@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.domain.batch import Batch
 from proxy.domain.events import BatchSubmitted, RequestFinished
 from proxy.domain.labels import OutcomeLabel
 from proxy.emulator.settings import Settings
@@ -137,6 +138,37 @@ def test_nobody_is_held_beyond_the_deadline_by_a_store_that_does_not_answer(tmp_
         await world.assert_books_agree()
 
     play(tmp_path, story, emulator=SLOWLY, redis=redis)
+
+
+def test_a_batch_that_ended_while_the_store_stalled_is_collected_before_anybody_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The very look that would have asked about it comes back hours later, and the next one finds it ended."""
+
+    async def story(world: World) -> None:
+        later = {"Prefer": "respond-async"}
+        accepted = await gather(*(world.ask(text, deadline="2h", headers=later) for text in TEXTS))
+        await world.until(lambda: bool(world.seen(BatchSubmitted)), within=HOUR)
+        store = world.service.desk.store
+        read = store.open_batches
+        (batch,) = await read()
+        away_until = batch.due_at + 9 * HOUR
+
+        async def late() -> list[Batch]:
+            if world.now >= batch.due_at:
+                await world.clock.sleep_until(max(away_until, world.now + 1.0))
+            return await read()
+
+        monkeypatch.setattr(store, "open_batches", late)
+        await world.sleep(10 * HOUR)
+        alice = {"Authorization": "Bearer sk-alice"}
+        shown = await gather(*(world.send("GET", each.headers["Location"], headers=alice) for each in accepted))
+        assert [each.json["response"]["status_code"] for each in shown] == [200] * len(TEXTS)
+        assert await bought(world) == [1] * len(TEXTS)
+        await world.settled()
+        await world.assert_books_agree()
+
+    play(tmp_path, story, emulator=SLOWLY)
 
 
 def test_a_poll_at_a_stalling_store_is_told_so(tmp_path: Path, redis: str | None) -> None:
