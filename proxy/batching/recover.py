@@ -33,7 +33,7 @@ def note_late(desk: Desk, batch: Batch) -> None:
     in between, and the next look may find it ended as if that were no news.
     """
     now = desk.clock.now()
-    if batch.state in WATCHED and batch.due_at < now - desk.settings.catch_up_seconds:
+    if _is_late(desk, batch, now):
         desk.memory.unheard_since.setdefault(batch.id, now)
 
 
@@ -49,12 +49,16 @@ def unheard(desk: Desk, batches: Iterable[Batch], now: float) -> Collection[Batc
     suspects = {
         batch.id
         for batch in batches
-        if (batch.state in WATCHED and batch.due_at < now - catch_up_seconds)
+        if _is_late(desk, batch, now)
         or (batch.id in memory and _still_to_be_heard(desk, batch, since=memory[batch.id]))
     }
     for batch_id in memory.keys() - suspects:
         del memory[batch_id]
     return {batch_id for batch_id in suspects if now <= memory.setdefault(batch_id, now) + catch_up_seconds}
+
+
+def _is_late(desk: Desk, batch: Batch, now: float) -> bool:
+    return batch.state in WATCHED and batch.due_at < now - desk.settings.catch_up_seconds
 
 
 def _still_to_be_heard(desk: Desk, batch: Batch, *, since: float) -> bool:
